@@ -10,8 +10,10 @@ import subprocess
 import tarfile
 from typing import BinaryIO
 
-_DIRECTORIES = ("bin", "dev", "etc", "home", "proc", "root", "run", "sys", "tmp", "usr", "usr/bin", "usr/local",
-                "usr/local/bin", "var", "var/log", "var/tmp", "var/www")  # fmt: skip
+_DIRECTORIES = (
+    *("bin", "dev", "etc", "home", "proc", "root", "run", "sys", "tmp"),
+    *("usr", "usr/bin", "usr/local", "usr/local/bin", "var", "var/log", "var/tmp", "var/www"),
+)
 _MODES = {"root": 0o700, "tmp": 0o1777, "var/tmp": 0o1777}
 _FILES = {
     "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33:www-data:/var/www:/bin/false\n"
@@ -47,7 +49,7 @@ def is_static(program: pathlib.Path) -> bool:
 
 
 def write_rootfs(busybox: pathlib.Path, out: BinaryIO) -> str:
-    """Write a tar of a root file system of `busybox` and its applets to `out`; returns busybox's version line."""
+    """Write a tar of a root file system of `busybox` and its applets; returns busybox's version."""
     applets = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split()
     banner = subprocess.run([busybox], capture_output=True, text=True, check=False).stdout
     with tarfile.open(fileobj=out, mode="w|") as tar:

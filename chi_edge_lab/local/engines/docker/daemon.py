@@ -1,8 +1,8 @@
 """The container daemon on this machine: finding it, asking it, and the raw streams of its API.
 
 Plain questions go through the `docker` SDK. Streams that go both ways (exec, attach) and those that must be
-interruptible (events) use a socket of our own: the SDK reads the answer's head through a buffer and then hands out the socket
-below it, so that what came along with the head is lost.
+interruptible (events) use a socket of our own: the SDK reads the answer's head through a buffer and then
+hands out the socket below it, so that what came along with the head is lost.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAX_HEAD = 64 * 1024  # bytes of an answer's head; the daemon's are below 1 KiB
 
 
 class Daemon:
-    """A daemon that answered. `client` is the SDK's low-level client; it is safe to use from several threads."""
+    """A daemon that answered. `client` is the SDK's low-level client; threads may share it."""
 
     def __init__(self, url: str) -> None:
         """Connect to `url` (`unix:///path` or `tcp://host:port`). Raises EngineUnavailable."""
@@ -106,7 +106,8 @@ class Daemon:
     ) -> socket.socket:
         """Ask, and take over the connection: a blocking socket with the answer's body and nothing read of it.
 
-        A POST asks for a connection that goes both ways; a GET is sent as HTTP/1.0, whose body ends with the connection.
+        A POST asks for a connection that goes both ways; a GET is sent as HTTP/1.0, whose body ends with the
+        connection.
         """
         sock = self._connect()
         try:
@@ -193,7 +194,7 @@ def candidates() -> list[str]:
 
 
 def error_for(status: int, message: str) -> EngineError:
-    """The exception for an error answer of the daemon, told apart by status and text (it has no error codes)."""
+    """The exception for an error answer of the daemon, by status and text (the daemon has no error codes)."""
     text = message.strip() or f"the container daemon answered {status}"
     low = text.lower()
     if status == 404 and "no such container" in low:
@@ -212,7 +213,7 @@ def _checked(response: Any) -> Any:
 
 
 def _read_head(sock: socket.socket) -> str:
-    """Take the answer's head off the socket, and no byte more: what follows belongs to whoever gets the socket."""
+    """Take the answer's head off the socket and no byte more: the rest is for whoever gets the socket."""
     seen = 0
     while True:
         data = sock.recv(MAX_HEAD, socket.MSG_PEEK)

@@ -26,6 +26,7 @@ from chi_edge_lab.local.engines.base import (
     State,
     Stats,
     Terminal,
+    Words,
 )
 from chi_edge_lab.local.engines.docker import execs, frames, parse
 from chi_edge_lab.local.engines.docker.daemon import find_daemon
@@ -34,8 +35,7 @@ from chi_edge_lab.local.engines.docker.network import find_or_make_network
 from chi_edge_lab.local.engines.docker.terminal import DockerTerminal
 from chi_edge_lab.local.engines.docker.watch import Watch
 
-Words = list[str]  # inside the class `list` is the method
-Rows = list[Words]
+Rows = list[Words]  # inside the class `list` is the method
 Images = list[Image]
 Documents = list[dict[str, Any]]
 
@@ -49,8 +49,8 @@ SECONDS_TO_CONNECT = 5.0
 class DockerEngine(Engine):
     """Containers in Docker, or in Podman as far as its Docker-like API goes.
 
-    Containers outlive the site's process; the next one finds them by the site's label. Several sites share one daemon
-    and do not see each other's containers.
+    Containers outlive the site's process; the next one finds them by the site's label. Several sites share
+    one daemon and do not see each other's containers.
     """
 
     name = "docker"
@@ -58,8 +58,8 @@ class DockerEngine(Engine):
     def __init__(self, directory: pathlib.Path, *, outbound: bool = False) -> None:
         """Connect to the daemon. `directory` is the site's place for this engine (made if missing).
 
-        With `outbound` containers reach the world through Docker's default network; without it they reach each other and
-        this machine only. Raises EngineUnavailable with a sentence that says what to change.
+        With `outbound` containers reach the world through Docker's default network; without it they reach
+        each other and this machine only. Raises EngineUnavailable with a sentence that says what to change.
         """
         self._daemon = find_daemon()
         self._directory = directory
@@ -305,7 +305,7 @@ class DockerEngine(Engine):
 
     @contextlib.contextmanager
     def _container(self, id: str) -> Iterator[str]:
-        """The Docker id of a container of this site; the daemon's errors become ours. Raises NoSuchContainer."""
+        """The Docker id of a container; inside, the daemon's errors become ours. Raises NoSuchContainer."""
         docker_id = self._docker_ids.get(id)
         if docker_id is None:
             found = [entry for entry in self._list(f"{ID_LABEL}={id}") if entry["Labels"][ID_LABEL] == id]

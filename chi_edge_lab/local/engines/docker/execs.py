@@ -176,7 +176,7 @@ def _inspect(daemon: Daemon, exec_id: str) -> dict[str, Any]:
 
 
 def _exit_code(daemon: Daemon, exec_id: str, wait: float) -> int | None:
-    """Exit code of an exec; the daemon may close its output some milliseconds before it knows. None: it runs."""
+    """Exit code of an exec, None while it runs. The daemon may know it some time after the output's end."""
     deadline = time.monotonic() + wait
     while True:
         try:

@@ -1,4 +1,4 @@
-"""What the daemon's streams are made of: frames of stdout and stderr, and log lines with timestamps. Pure functions."""
+"""What the daemon's streams are made of: frames of stdout and stderr, log lines with their times."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Catalogue:
-    """Images by name. `busybox:latest` is made from the machine's static busybox where the daemon lacks it."""
+    """Images by name. `busybox:latest` is made of the machine's static busybox where the daemon lacks it."""
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
@@ -54,7 +54,7 @@ class Catalogue:
         raise ImageNotFound(f"Image {name} is not in the catalogue, which has {names}.")
 
     def add(self, name: str, rootfs: BinaryIO, provenance: str, command: str = '["/bin/sh"]') -> Image:
-        """Import a tar (compressed or not) as image `name`. Raises EngineError when the daemon does not take it."""
+        """Import a tar (compressed or not) as image `name`. Raises EngineError when it cannot be read."""
         repository, tag = split_name(as_text(name, "image name"))
         tag = tag or "latest"
         changes = [f"ENV {_PATH}", f"CMD {command}", f"LABEL {PROVENANCE}={quoted(provenance)}"]
@@ -68,7 +68,7 @@ class Catalogue:
         return self.find(f"{repository}:{tag}")
 
     def remove(self, name: str) -> None:
-        """Take the name away, and the files with the last name. Raises ImageNotFound, EngineError when in use."""
+        """Take the name away, and the files with the last name. EngineError: a container uses it."""
         image = self.find(name)
         with self._daemon.errors():
             self._daemon.client.remove_image(image.name)

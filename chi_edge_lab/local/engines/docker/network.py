@@ -1,4 +1,4 @@
-"""The network of the site's containers: one for all sites, and by default without a way out of this machine."""
+"""The network of the containers: one for all sites, by default without a way out of this machine."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ LABEL = "chi-edge-lab.network"
 def find_or_make_network(daemon: Daemon, *, outbound: bool) -> str:
     """Name or id for a container's network mode.
 
-    Docker's default network leads outside. The closed one is ours: made once, internal, shared, because a daemon has room
-    for some thirty networks only and a site may be short-lived.
+    Docker's default network leads outside. The closed one is ours: made once, internal, shared, because a
+    daemon has room for some thirty networks only and a site may be short-lived.
     """
     if outbound:
         return "bridge"

@@ -51,7 +51,7 @@ def stats_of(raw: dict[str, Any]) -> Stats:
     """Stats from one sample of the daemon."""
     memory = raw.get("memory_stats") or {}
     details = memory.get("stats") or {}
-    # what `docker stats` shows: without the page cache that the kernel may drop (cgroup v1 and v2 name it differently)
+    # what `docker stats` shows: without the page cache that may be dropped (named so by cgroup v1 and v2)
     cache = details.get("total_inactive_file", details.get("inactive_file", 0))
     usage = memory.get("usage", 0)
     networks = (raw.get("networks") or {}).values()
@@ -108,7 +108,7 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def as_text(value: str, what: str) -> str:
-    """`value` if it can travel in JSON. Raises EngineError for bytes that are not UTF-8 (they would arrive changed)."""
+    """`value` if it can travel in JSON; EngineError for bytes that are not UTF-8 (they would arrive changed)."""
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:

@@ -20,7 +20,8 @@ _PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between attempts to reach the dae
 class Watch:
     """One thread that reads the events of one site's containers and connects again when the stream breaks.
 
-    What ended while there was no stream (the daemon was restarted) is found by comparing what ran before and after.
+    What ended while there was no stream (a restart of the daemon) is found by comparing what ran before
+    and what runs after.
     """
 
     def __init__(
@@ -105,5 +106,5 @@ class Watch:
         try:
             self._ended(id)
         except Exception:  # noqa: BLE001
-            # the callback is the site's; whatever is wrong with it, the next container's end must still be told
+            # whatever is wrong with the site's callback, the next container's end must still be told
             _log.exception("on_exit failed for container %s", id)
