@@ -166,16 +166,18 @@ def find_daemon() -> Daemon:
     for url in candidates():
         path = pathlib.Path(urlsplit(url).path)
         if url.startswith("unix://") and not path.exists():
+            if "DOCKER_HOST" in os.environ:
+                problems.append(f"DOCKER_HOST is {url}, where there is no socket")
             continue
         if url.startswith("unix://") and not os.access(path, os.R_OK | os.W_OK):
-            problems.append(f"this user may not open {path} (add it to the socket's group, docker)")
+            problems.append(f"this user may not open {path}, add it to that file's group")
             continue
         try:
             return Daemon(url)
         except EngineUnavailable as error:
             problems.append(str(error).rstrip("."))
     reason = "; ".join(problems) or "there is no socket of Docker or Podman"
-    raise EngineUnavailable(f"Docker cannot be used: {reason}.")
+    raise EngineUnavailable(f"No Docker can be used: {reason}.")
 
 
 def candidates() -> list[str]:

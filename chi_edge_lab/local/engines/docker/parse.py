@@ -108,7 +108,7 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def as_text(value: str, what: str) -> str:
-    """`value` if it can travel in JSON; EngineError for bytes that are not UTF-8 (they would arrive changed)."""
+    """`value` if it can travel in JSON; EngineError for bytes that are not UTF-8 (they would be changed)."""
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
