@@ -24,13 +24,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
-Profile = Literal["chi-edge", "zun"]
-PROFILES: tuple[Profile, ...] = ("chi-edge", "zun")
+from chi_edge_lab.local.zunapi.limits import Limits
+
+ProfileName = Literal["chi-edge", "zun"]
+PROFILES: tuple[ProfileName, ...] = ("chi-edge", "zun")
 ENGINES = ("auto", "namespaces", "docker")
 
 REGION = "local"
 DOMAIN_ID = "default"
 DOMAIN_NAME = "Default"
+
+
+MAX_FLOATING_IPS = 200
+"""A /24 has 254, and some are left for the network's own (gateway)."""
 
 
 class SiteProblem(Exception):
@@ -41,14 +47,14 @@ class SiteProblem(Exception):
 class Settings:
     """Limits and times of a site. Written to settings.json by whoever wants other values (tests do)."""
 
-    token_lifetime: float = 4 * 3600.0  # seconds a token is good for (Keystone's usual four hours)
-    floating_ips: int = 16  # addresses in the public network, of all projects together (at most 240)
-    exec_timeout: float = 5.0  # seconds until Zun stops waiting for a command
-    archive_timeout: float = 120.0  # seconds until the k8s driver stops waiting for an archive
-    archive_limit: int = 128 * 2**20  # bytes of base64 that fit into one message between Zun's processes
-    exec_limit: int = 16  # commands that may run at the same time through the API
-    container_limit: int = 100  # containers of a project
-    log_limit: int = 16 * 2**20  # bytes of one logs answer
+    token_lifetime: float = 4 * 3600.0
+    """Seconds a token is good for (Keystone on CHI@Edge and the real one we compare with: some hours)."""
+
+    floating_ips: int = 16
+    """Addresses in the public network, of all projects together; at most MAX_FLOATING_IPS."""
+
+    limits: Limits = Limits()
+    """Bounds of the Zun part."""
 
     @classmethod
     def load(cls, path: Path) -> Settings:
@@ -66,15 +72,14 @@ class Settings:
     @classmethod
     def of(cls, given: dict[str, Any], *, where: str) -> Settings:
         """Settings with these values in place of the defaults. Raises SiteProblem for a wrong name or value."""
-        known = {f.name: f for f in dataclasses.fields(cls)}
-        values: dict[str, Any] = {}
-        for name, value in given.items():
-            if name not in known:
-                raise SiteProblem(f"{where}: there is no setting {name!r}; there are {', '.join(sorted(known))}.")
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
-                raise SiteProblem(f"{where}: the setting {name} must be a positive number, not {value!r}.")
-            values[name] = type(known[name].default)(value)
-        return cls(**values)
+        limits = given.get("limits", {})
+        if not isinstance(limits, dict):
+            raise SiteProblem(f"{where}: limits must be a JSON object.")
+        own = _checked(cls, {k: v for k, v in given.items() if k != "limits"}, where)
+        settings = cls(**own, limits=Limits(**_checked(Limits, limits, f"{where}: limits")))
+        if settings.floating_ips > MAX_FLOATING_IPS:
+            raise SiteProblem(f"{where}: floating_ips can be {MAX_FLOATING_IPS} at most.")
+        return settings
 
 
 @dataclass(frozen=True)
@@ -135,7 +140,7 @@ class SiteConfig:
 
     directory: Path
     site_id: str  # hex of a uuid; ids of services, networks and roles are derived from it
-    profile: Profile
+    profile: ProfileName
     engine: str  # "auto" until a first start has chosen one
     port: int  # TCP port on 127.0.0.1; 0 until a first start has bound one
     floating_range: ipaddress.IPv4Network  # a /24 of 127.0.0.0/8 of its own
@@ -143,7 +148,7 @@ class SiteConfig:
     settings: Settings = field(default_factory=Settings)
 
     @classmethod
-    def open(cls, directory: Path, profile: Profile | None = None) -> SiteConfig:
+    def open(cls, directory: Path, profile: ProfileName | None = None) -> SiteConfig:
         """Read the configuration of a directory, making both where they are missing (profile: chi-edge).
 
         Raises SiteProblem when the directory cannot be used, or belongs to a site of another profile.
@@ -168,7 +173,7 @@ class SiteConfig:
             config = cls(
                 directory=directory,
                 site_id=record["site_id"],
-                profile=cast(Profile, record["profile"]),
+                profile=cast(ProfileName, record["profile"]),
                 engine=record["engine"],
                 port=int(record["port"]),
                 floating_range=ipaddress.IPv4Network(record["floating_range"]),
@@ -250,6 +255,22 @@ def write_private(path: Path, data: dict[str, Any]) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _checked(kind: type, given: dict[str, Any], where: str) -> dict[str, Any]:
+    """Values for fields of a dataclass of numbers, of the types of its defaults. Raises SiteProblem."""
+    known = {f.name: f.default for f in dataclasses.fields(kind) if f.name != "limits"}
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in known:
+            raise SiteProblem(f"{where}: there is no setting {name!r}; there are {', '.join(sorted(known))}.")
+        numbers = value if isinstance(known[name], tuple) and isinstance(value, list) else [value]
+        if any(isinstance(n, bool) or not isinstance(n, (int, float)) or n < 0 for n in numbers):
+            raise SiteProblem(f"{where}: {name} must be a number that is not negative, not {value!r}.")
+        if isinstance(known[name], tuple) != isinstance(value, list):
+            raise SiteProblem(f"{where}: {name} must be {'a list' if isinstance(known[name], tuple) else 'a number'}.")
+        values[name] = type(known[name])(value)
+    return values
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ What is asked here of a request and what is answered was compared with Keystone 
 from __future__ import annotations
 
 import base64
+import datetime
 import hashlib
 import hmac
 import secrets
@@ -17,7 +18,7 @@ from typing import Any
 
 from chi_edge_lab.local import tokens
 from chi_edge_lab.local.config import DOMAIN_ID, DOMAIN_NAME, Account, SiteConfig
-from chi_edge_lab.local.records import Record, Records
+from chi_edge_lab.local.store import Store
 
 METHODS = ("password", "token", "application_credential")
 _MALFORMED = (
@@ -57,8 +58,8 @@ class Token:
 
     user_id: str
     user_name: str
-    project_id: str | None  # None: unscoped
-    project_name: str | None
+    project_id: str  # "": unscoped
+    project_name: str
     roles: tuple[str, ...]  # names; empty when unscoped
     issued_at: float  # seconds since the epoch
     expires_at: float
@@ -73,12 +74,37 @@ class Token:
         return "admin" in self.roles
 
 
-class Identity:
-    """Who may use the site. Thread-safe: it keeps nothing but what is in `records`."""
+@dataclass(frozen=True)
+class Credential:
+    """An application credential. Its secret is long and random, so a plain hash of it is enough to keep."""
 
-    def __init__(self, config: SiteConfig, records: Records) -> None:
+    id: str
+    name: str
+    description: str | None
+    user_id: str
+    project_id: str
+    roles: list[str]  # names
+    expires_at: float | None  # seconds since the epoch
+    unrestricted: bool | None
+    secret_hash: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Revocation:
+    """A token that was revoked before its end."""
+
+    audit_id: str
+    expires_at: float
+
+
+class Identity:
+    """Who may use the site. Thread-safe: what it remembers is in the store."""
+
+    def __init__(self, config: SiteConfig, store: Store) -> None:
         self._config = config
-        self._records = records
+        self._store = store
+        self._credentials = store.table(Credential, "application_credentials")
+        self._revocations = store.table(Revocation, "revocations")
         self._key = config.secrets.signing_key
         self._users = {a.user_id: a for a in config.secrets.accounts}
         self._projects = {a.project_id: a.name for a in config.secrets.accounts}
@@ -92,19 +118,19 @@ class Identity:
         if claims is None or raw is None or claims["exp"] <= time.time():
             return None
         account = self._users.get(claims["user"])
-        project: str | None = claims["project"]
+        project: str = claims["project"]
         credential: str | None = claims["credential"]
-        if account is None or (project is not None and project not in self._projects):
+        if account is None or (project and project not in self._projects):
             return None
-        if self._records.get("revoked", claims["audit"][0]):
+        if self._revocations.get(claims["audit"][0]):
             return None
-        if credential and not self._records.get("application_credential", credential):
+        if credential and not self._credentials.get(credential):
             return None
         return Token(
             user_id=account.user_id,
             user_name=account.name,
             project_id=project,
-            project_name=self._projects[project] if project else None,
+            project_name=self._projects[project] if project else "",
             roles=tuple(claims["roles"]),
             issued_at=claims["iat"],
             expires_at=claims["exp"],
@@ -140,7 +166,7 @@ class Identity:
 
     def revoke(self, token: Token) -> None:
         """Make a token useless before its end, also after a restart."""
-        self._records.put("revoked", token.audit_ids[0], {"id": token.audit_ids[0], "exp": token.expires_at})
+        self._revocations.put(Revocation(token.audit_ids[0], token.expires_at))
 
     def _by_password(self, method: dict[str, Any], scope: object) -> Token:
         user = _object(method.get("user"), "user", "None")
@@ -169,7 +195,7 @@ class Identity:
     def _by_application_credential(self, method: dict[str, Any], scope: object) -> Token:
         record = self._find_credential(method)
         given = method.get("secret")
-        if not isinstance(given, str) or not _same(_digest(given), record["secret_hash"]):
+        if not isinstance(given, str) or not _same(_digest(given), record.secret_hash):
             raise unauthorized()
         if scope is not None and scope != "unscoped":
             raise IdentityError(
@@ -178,12 +204,12 @@ class Identity:
                 "Application credentials cannot request a scope.",
                 identity={},
             )
-        end = record["expires_at"]
+        end = record.expires_at
         if end is not None and end <= time.time():
             raise unauthorized()
         return self._token(
-            self._users[record["user_id"]], record["project_id"], record["roles"], ("application_credential",),
-            end=end, credential=record["id"],
+            self._users[record.user_id], record.project_id, record.roles, ("application_credential",),
+            end=end, credential=record.id,
         )  # fmt: skip
 
     def _scoped(
@@ -196,7 +222,7 @@ class Identity:
         parents: tuple[str, ...] = (),
     ) -> Token:
         if scope is None or scope == "unscoped":
-            return self._token(account, None, (), methods, end=end, parents=parents)
+            return self._token(account, "", (), methods, end=end, parents=parents)
         scope = _object(scope, "scope", "auth")
         if "project" not in scope:
             raise unauthorized()  # nobody has a role on a domain or the system
@@ -210,7 +236,7 @@ class Identity:
     def _token(
         self,
         account: Account,
-        project_id: str | None,
+        project_id: str,
         roles: Iterable[str],
         methods: tuple[str, ...],
         *,
@@ -233,9 +259,9 @@ class Identity:
 
     def _forget_expired(self) -> None:
         now = time.time()
-        for record in self._records.all("revoked"):
-            if record["exp"] <= now:
-                self._records.delete("revoked", record["id"])
+        for revocation in self._revocations.find():
+            if revocation.expires_at <= now:
+                self._revocations.delete(audit_id=revocation.audit_id)
 
     # -- users and projects
 
@@ -263,24 +289,23 @@ class Identity:
 
     # -- application credentials
 
-    def credentials(self, user_id: str) -> list[Record]:
-        """The application credentials of a user, without what their secrets are checked with."""
-        rows = self._records.all("application_credential")
-        return [_public(r) for r in rows if r["user_id"] == user_id]
+    def credentials(self, user_id: str) -> list[Credential]:
+        """The application credentials of a user."""
+        return self._credentials.find(user_id=user_id)
 
-    def credential(self, user_id: str, id: str) -> Record:  # noqa: A002
+    def credential(self, user_id: str, id: str) -> Credential:  # noqa: A002
         """One of them. Raises IdentityError 404."""
-        record = self._records.get("application_credential", id)
-        if record is None or record["user_id"] != user_id:
+        credential = self._credentials.get(id)
+        if credential is None or credential.user_id != user_id:
             raise _no_credential(id)
-        return _public(record)
+        return credential
 
-    def create_credential(self, token: Token, body: object) -> tuple[Record, str]:
-        """Make one for the user and project of a token; the record, and the secret (shown this once).
+    def create_credential(self, token: Token, body: dict[str, Any]) -> tuple[Credential, str]:
+        """Make one for the user and project of a token: the credential, and its secret (shown this once).
 
-        Raises IdentityError."""
+        Raises IdentityError.
+        """
         _may_manage(token)
-        body = _object(body, "application_credential", "request body")
         name = body.get("name")
         if not isinstance(name, str) or not name:
             raise IdentityError(
@@ -289,49 +314,62 @@ class Identity:
                 "'name' is a required property",
             )
         if body.get("access_rules"):
-            raise malformed("The local site does not support access rules of application credentials.")
-        if any(r["name"] == name for r in self.credentials(token.user_id)):
-            raise IdentityError(
-                409,
-                "Conflict occurred attempting to store application_credential - "
-                f"Duplicate entry found with name {name}.",
-            )
-        roles = _role_names(body.get("roles"), token)
+            # to leave them out would make a credential that can do more than was asked for
+            raise malformed("The local site has no access rules for application credentials.")
         secret = body.get("secret") or secrets.token_urlsafe(64)
         if not isinstance(secret, str):
             raise malformed("Invalid input for field/attribute secret.")
-        record = {
-            "id": uuid.uuid4().hex,
-            "name": name,
-            "description": body.get("description"),
-            "user_id": token.user_id,
-            "project_id": token.project_id,
-            "expires_at": _end(body.get("expires_at")),
-            "unrestricted": body.get("unrestricted"),
-            "roles": roles,
-            # the secret is long and random (or the caller's own affair), so a plain hash keeps it
-            "secret_hash": _digest(secret),
-        }
-        self._records.put("application_credential", record["id"], record)
-        return _public(record), secret
+        credential = Credential(
+            id=uuid.uuid4().hex,
+            name=name,
+            description=body.get("description"),
+            user_id=token.user_id,
+            project_id=token.project_id,
+            roles=self._role_names(body.get("roles"), token),
+            expires_at=_end(body.get("expires_at")),
+            unrestricted=body.get("unrestricted"),
+            secret_hash=_digest(secret),
+        )
+        with self._store.transaction():
+            if self._credentials.count(user_id=token.user_id, name=name):
+                raise IdentityError(
+                    409,
+                    "Conflict occurred attempting to store application_credential - "
+                    f"Duplicate entry found with name {name}.",
+                )
+            self._credentials.insert(credential)
+        return credential, secret
 
     def delete_credential(self, token: Token, id: str) -> None:  # noqa: A002
         """Delete one; its tokens end with it. Raises IdentityError."""
         _may_manage(token)
         self.credential(token.user_id, id)
-        self._records.delete("application_credential", id)
+        self._credentials.delete(id=id)
 
-    def _find_credential(self, method: dict[str, Any]) -> Record:
+    def _find_credential(self, method: dict[str, Any]) -> Credential:
         if "id" in method:
-            record = self._records.get("application_credential", str(method["id"]))
-            if record is None:
+            credential = self._credentials.get(str(method["id"]))
+            if credential is None:
                 raise _no_credential(str(method["id"]))
-            return record
+            return credential
         account = self._find_user(_object(method.get("user"), "user", "application_credential"))
-        for record in self._records.all("application_credential"):
-            if account and record["user_id"] == account.user_id and record["name"] == method.get("name"):
-                return record
-        raise unauthorized()
+        found = self._credentials.find(user_id=account.user_id, name=str(method.get("name"))) if account else []
+        if not found:
+            raise unauthorized()
+        return found[0]
+
+    def _role_names(self, given: object, token: Token) -> list[str]:
+        if given is None:
+            return list(token.roles)
+        names = {self._config.id_of("role", name): name for name in token.roles}
+        names.update({name: name for name in token.roles})
+        asked = [r.get("id") or r.get("name") for r in given if isinstance(r, dict)] if isinstance(given, list) else []
+        if not asked or any(a not in names for a in asked):
+            raise IdentityError(
+                400,
+                "Invalid application credential: Cannot create an application credential with unassigned role",
+            )
+        return [names[str(a)] for a in asked]
 
 
 def _object(value: object, name: str, parent: str) -> dict[str, Any]:
@@ -368,26 +406,8 @@ def _may_manage(token: Token) -> None:
         )
 
 
-def _public(record: Record) -> Record:
-    return {k: v for k, v in record.items() if k != "secret_hash"}
-
-
-def _role_names(given: object, token: Token) -> list[str]:
-    if given is None:
-        return list(token.roles)
-    names = [r.get("name") for r in given if isinstance(r, dict)] if isinstance(given, list) else [None]
-    if not names or any(n not in token.roles for n in names):
-        raise IdentityError(
-            400,
-            "Invalid application credential: Cannot create an application credential with unassigned role",
-        )
-    return [str(n) for n in names]
-
-
 def _end(given: object) -> float | None:
     """Seconds since the epoch of an `expires_at`. Raises IdentityError."""
-    import datetime
-
     if given is None:
         return None
     try:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tornado.httputil import responses
 
 from chi_edge_lab.local.config import DOMAIN_ID, DOMAIN_NAME, REGION, SiteConfig
-from chi_edge_lab.local.identity import IdentityError, Token, forbidden, malformed, unauthorized
-from chi_edge_lab.local.records import Record
+from chi_edge_lab.local.identity import Credential, IdentityError, Token, forbidden, malformed, unauthorized
 from chi_edge_lab.local.web import Refusal, Route, ServiceHandler, routes as make_routes
 
 if TYPE_CHECKING:
@@ -225,7 +224,7 @@ class Catalog(KeystoneHandler):
     """GET /v3/auth/catalog"""
 
     def get(self) -> None:
-        if self.token().project_id is None:
+        if not self.token().project_id:
             raise IdentityError(403, "You are not authorized to perform the requested action.")
         self.answer({"catalog": catalog(self.site.config), "links": self.link("/auth/catalog")})
 
@@ -334,18 +333,18 @@ class UserProjects(UserHandler):
 class Credentials(UserHandler):
     """/v3/users/{id}/application_credentials"""
 
-    def show(self, record: Record) -> dict[str, Any]:
+    def show(self, record: Credential) -> dict[str, Any]:
         """An application credential as Keystone shows it."""
-        end = record["expires_at"]
+        end = record.expires_at
         return {
-            "id": record["id"],
-            "name": record["name"],
-            "description": record["description"],
-            "user_id": record["user_id"],
-            "project_id": record["project_id"],
+            "id": record.id,
+            "name": record.name,
+            "description": record.description,
+            "user_id": record.user_id,
+            "project_id": record.project_id or None,
             "system": None,
             "expires_at": None if end is None else _time(end),
-            "unrestricted": record["unrestricted"],
+            "unrestricted": record.unrestricted,
             "roles": [
                 {
                     "id": self.site.config.id_of("role", name),
@@ -354,16 +353,16 @@ class Credentials(UserHandler):
                     "description": None,
                     "options": {"immutable": True},
                 }
-                for name in record["roles"]
+                for name in record.roles
             ],
-            "links": self.link(f"/application_credentials/{record['id']}"),
+            "links": self.link(f"/application_credentials/{record.id}"),
         }
 
     def get(self, user_id: str) -> None:
         self.own(user_id, "list_application_credentials")
         name = self.get_query_argument("name", None)
         rows = self.site.identity.credentials(user_id)
-        self.listing("application_credentials", [self.show(r) for r in rows if name in (None, r["name"])])
+        self.listing("application_credentials", [self.show(r) for r in rows if name in (None, r.name)])
 
     def post(self, user_id: str) -> None:
         token = self.own(user_id, "create_application_credential")

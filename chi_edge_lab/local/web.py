@@ -66,7 +66,7 @@ class ServiceHandler(web.RequestHandler):
     def project(self) -> str:
         """The project of the token. Raises Refusal 401 (no token) or 403 (unscoped)."""
         token = self.token()
-        if token.project_id is None:
+        if not token.project_id:
             raise Refusal(403, "The token is not scoped to a project.", "Forbidden")
         return token.project_id
 
