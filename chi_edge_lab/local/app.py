@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from tornado import httpserver, httputil, netutil, web
@@ -130,14 +130,15 @@ def bind(port: int) -> tuple[list[socket.socket], int]:
     raise SiteProblem("No port of 127.0.0.1 can be listened on.")
 
 
-async def serve(site: Site, sockets: list[socket.socket], stopped: asyncio.Event) -> None:
-    """Answer requests until `stopped` is set, then end in order."""
+async def serve(site: Site, sockets: list[socket.socket], stopped: asyncio.Event, ready: Callable[[], None]) -> None:
+    """Answer requests until `stopped` is set, then end in order. `ready` is called when it answers."""
     server = httpserver.HTTPServer(
         Application(site), max_body_size=site.limits.body, max_buffer_size=site.limits.body
     )
     try:
         await site.start()
         server.add_sockets(sockets)
+        ready()
         await stopped.wait()
         server.stop()
         try:

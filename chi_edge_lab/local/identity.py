@@ -359,7 +359,7 @@ class Identity:
         return found[0]
 
     def _role_names(self, given: object, token: Token) -> list[str]:
-        if given is None:
+        if not given:  # also an empty list, which is what `openstack application credential create` sends
             return list(token.roles)
         names = {self._config.id_of("role", name): name for name in token.roles}
         names.update({name: name for name in token.roles})

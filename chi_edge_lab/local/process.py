@@ -45,7 +45,7 @@ ENVIRONMENT = re.compile(
 it outlives the session they belong to."""
 
 
-def start(directory: Path, profile: ProfileName, engine: str = "auto") -> tuple[Runtime, bool]:
+def start(directory: Path, profile: ProfileName | None, engine: str = "auto") -> tuple[Runtime, bool]:
     """Start the site of a directory unless it runs; returns when it answers: the site, and whether it was started now.
 
     Raises SiteProblem.
@@ -53,7 +53,7 @@ def start(directory: Path, profile: ProfileName, engine: str = "auto") -> tuple[
     make_private(directory)
     busy = f"Another process has been starting the site in {directory} for half a minute: look into its site.log."
     with runtime.lock(directory / "start.lock", timeout=START_SECONDS, busy=busy):
-        SiteConfig.open(directory, profile)
+        config = SiteConfig.open(directory, profile)
         running = runtime.find(directory)
         if running:
             if engine not in ("auto", running.engine):
@@ -67,7 +67,7 @@ def start(directory: Path, profile: ProfileName, engine: str = "auto") -> tuple[
                     "`chi-edge-lab site stop` ends it, its containers go on."
                 )
             return running, False
-        return _spawn(directory, profile, engine), True
+        return _spawn(directory, config.profile, engine), True
 
 
 def stop(directory: Path) -> Runtime | None:
@@ -105,9 +105,9 @@ def answers(running: Runtime) -> bool:
     return isinstance(said, dict) and said.get("auth_url") == running.auth_url
 
 
-def serve(directory: Path, profile: ProfileName, engine: str = "auto", ready: Callable[[Runtime], None] | None = None) -> None:
+def serve(directory: Path, profile: ProfileName | None, engine: str = "auto", ready: Callable[[Runtime], None] | None = None) -> None:
     """Be the site, until SIGTERM or SIGINT. Raises SiteProblem when it cannot start."""
-    from chi_edge_lab.local import app, engines_choice
+    from chi_edge_lab.local import app, engine_choice
 
     make_private(directory)
     busy = f"A site already runs in {directory}."
@@ -115,7 +115,7 @@ def serve(directory: Path, profile: ProfileName, engine: str = "auto", ready: Ca
     with runtime.lock(directory / "serve.lock", timeout=1.0, busy=busy):
         config = SiteConfig.open(directory, profile)
         sockets, config.port = app.bind(config.port)
-        chosen = engines_choice.choose(config, engine)
+        chosen = engine_choice.choose(config, engine)
         config.engine = chosen.name
         config.save()
         site = app.Site(config, chosen)
@@ -152,7 +152,7 @@ def serve(directory: Path, profile: ProfileName, engine: str = "auto", ready: Ca
             log.info("site ended")
 
 
-def serve_detached(directory: Path, profile: ProfileName, engine: str, ready_fd: int) -> None:
+def serve_detached(directory: Path, profile: ProfileName | None, engine: str, ready_fd: int) -> None:
     """Be the site in the background: log to site.log, tell the starting process through a pipe how it went."""
     log_to(directory / "site.log")
     os.chdir("/")  # keeps no file system busy
