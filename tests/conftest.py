@@ -25,7 +25,7 @@ def docker_problem() -> str:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """A test marked `docker` fails in CI without Docker, where it must be; elsewhere it is skipped and says so."""
+    """A test marked `docker` without Docker fails in CI (it must be there) and is skipped elsewhere."""
     if item.get_closest_marker("docker") and docker_problem():
         if os.environ.get("CI", "").lower() in ("true", "1"):
             pytest.fail(docker_problem(), pytrace=False)

@@ -1,7 +1,7 @@
 """Which engine works on this machine: found out by really starting a container with it.
 
-Nothing less tells. On Ubuntu a user namespace can be made and its rights are refused later; a daemon may answer and
-be unable to start anything.
+Nothing less tells. On Ubuntu a user namespace can be made and its rights are refused later; a daemon may
+answer and be unable to start anything.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def choose(name: EngineName, directory: pathlib.Path) -> Engine:
     for candidate in ORDER:
         try:
             return _tried(candidate, directory)
-        except EngineUnavailable as error:
+        except EngineUnavailable as error:  # noqa: PERF203
             changes.append(_change(candidate, error))
     raise EngineUnavailable(f"No containers can run on this machine yet: {', or '.join(changes)}.")
 
