@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import cast
 
 from chi_edge_lab.local.config import SiteConfig, SiteProblem
+from chi_edge_lab.local.engines import probe
 from chi_edge_lab.local.engines.base import Engine, EngineUnavailable
 
 
@@ -25,10 +27,9 @@ def choose(config: SiteConfig, asked: str) -> Engine:
                 f"engine: delete them before you start it with {asked}, or use another --dir."
             )
     directory = config.directory / "engine"
+    directory.mkdir(mode=0o700, exist_ok=True)
     try:
-        from chi_edge_lab.local.engines.docker import DockerEngine
-
-        return DockerEngine(directory / "docker")
+        return probe.choose(cast(probe.EngineName, asked), directory)
     except EngineUnavailable as error:
         raise SiteProblem(str(error)) from error
 

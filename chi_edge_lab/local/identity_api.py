@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tornado.httputil import responses
@@ -97,6 +98,8 @@ def describe(token: Token, config: SiteConfig, *, with_catalog: bool) -> dict[st
 class KeystoneHandler(ServiceHandler):
     """Keystone's headers and errors."""
 
+    _extra: Mapping[str, Any] = {}  # what else belongs into the error of this answer
+
     def set_default_headers(self) -> None:
         super().set_default_headers()
         self.set_header("Vary", "X-Auth-Token")
@@ -125,25 +128,15 @@ class KeystoneHandler(ServiceHandler):
         path = self.request.path.removeprefix("/identity/v3")
         self.answer({name: rows, "links": {"next": None, **self.link(path), "previous": None}})
 
-    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
-        error = kwargs.get("exc_info", (None, None))[1]
-        super().send_error(error.status if isinstance(error, IdentityError) else status_code, **kwargs)
+    def refusal_of(self, error: BaseException | None) -> tuple[int, str, str] | None:
+        if isinstance(error, IdentityError):
+            self._extra = error.extra
+            return error.status, error.message, ""
+        return super().refusal_of(error)
 
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        error = kwargs.get("exc_info", (None, None))[1]
-        if not isinstance(error, IdentityError):
-            super().write_error(status_code, **kwargs)
-            return
-        if error.status == 401:
-            self.set_header("WWW-Authenticate", f'Keystone uri="{self.site.config.auth_url}"')
-        title = responses.get(error.status, "Error")
-        self.answer(
-            {"error": {"code": error.status, **error.extra, "message": error.message, "title": title}}, error.status
-        )
-
-    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        if not isinstance(value, IdentityError):
-            super().log_exception(typ, value, tb)
+    def write_failure(self, status: int, message: str, code: str) -> None:
+        title = responses.get(status, "Error")
+        self.answer({"error": {"code": status, **self._extra, "message": message, "title": title}}, status)
 
     def project_record(self, id: str, name: str) -> dict[str, Any]:  # noqa: A002
         """A project as Keystone shows it."""

@@ -42,7 +42,6 @@ class ServiceHandler(web.RequestHandler):
     """Base of the handlers of Keystone, Neutron and Blazar."""
 
     site: Site
-    realm = "Keystone"
 
     def initialize(self, site: Site) -> None:
         self.site = site
@@ -95,26 +94,31 @@ class ServiceHandler(web.RequestHandler):
         """Send an error in the way of the service."""
         self.answer({"error": {"code": status, "message": message, "title": responses.get(status, "")}}, status)
 
+    def refusal_of(self, error: BaseException | None) -> tuple[int, str, str] | None:
+        """(status, message, code) of an exception that is an answer; None for any other."""
+        if isinstance(error, Refusal):
+            return error.status, error.message, error.code
+        return None
+
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        refusal = self.refusal_of(kwargs.get("exc_info", (None, None))[1])
+        super().send_error(refusal[0] if refusal else status_code, **kwargs)
+
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        error = kwargs.get("exc_info", (None, None))[1]
         if status_code == 401:
             # where a client is told to log in, as keystonemiddleware says it
             self.set_header("WWW-Authenticate", f'Keystone uri="{self.site.config.auth_url}"')
-        if isinstance(error, Refusal):
-            self.write_failure(error.status, error.message, error.code)
+        refusal = self.refusal_of(kwargs.get("exc_info", (None, None))[1])
+        if refusal:
+            self.write_failure(*refusal)
             return
-        message = {404: "The resource could not be found.", 405: "The method is not allowed for the requested URL."}
-        self.write_failure(status_code, message.get(status_code, responses.get(status_code, "Error")), "")
-
-    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
-        error = kwargs.get("exc_info", (None, None))[1]
-        super().send_error(error.status if isinstance(error, Refusal) else status_code, **kwargs)
+        texts = {404: "The resource could not be found.", 405: "The method is not allowed for the requested URL."}
+        self.write_failure(status_code, texts.get(status_code, responses.get(status_code, "Error")), "")
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """A refusal is no news; anything else is a fault of ours (Tornado would log the URL with its query)."""
-        if isinstance(value, (Refusal, web.HTTPError)):
-            return
-        log.error("%s %s failed", self.request.method, self.request.path, exc_info=(typ, value, tb))
+        if self.refusal_of(value) is None and not isinstance(value, web.HTTPError):
+            log.error("%s %s failed", self.request.method, self.request.path, exc_info=(typ, value, tb))
 
     def check_xsrf_cookie(self) -> None:
         """No cookies are used here: every request carries its own token."""
