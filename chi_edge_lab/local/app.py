@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 from collections.abc import Callable, Iterable
@@ -10,14 +11,14 @@ from typing import Any
 
 from tornado import httpserver, httputil, netutil, web
 
-from chi_edge_lab import __version__
-from chi_edge_lab.local import identity_api
+from chi_edge_lab.local import identity_api, network_api, reservations_api, site_api
 from chi_edge_lab.local.config import SiteConfig, SiteProblem
 from chi_edge_lab.local.engines.base import Engine
 from chi_edge_lab.local.identity import Identity
+from chi_edge_lab.local.network import Network
+from chi_edge_lab.local.reservations import Reservations
 from chi_edge_lab.local.store import Store
-from chi_edge_lab.local.web import NotFound, Route, ServiceHandler, WrongHost
-from chi_edge_lab.local.web import routes as make_routes
+from chi_edge_lab.local.web import NotFound, Route, WrongHost
 from chi_edge_lab.local.zunapi.limits import Limits
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,9 @@ class Site:
         self.engine = engine
         self.store = Store(config.directory / "site.sqlite")
         self.identity = Identity(config, self.store)
+        self.network = Network(config, self.store)
+        self.reservations = Reservations(config, self.store)
+        self._leases: asyncio.Task[None] | None = None
 
     @property
     def limits(self) -> Limits:
@@ -61,38 +65,32 @@ class Site:
 
     async def start(self) -> None:
         """Take up what an earlier process left: containers that run, listeners of floating IPs."""
+        self._leases = asyncio.create_task(self.reservations.watch(self.lease_ended))
+
+    def lease_ended(self, reservation_ids: list[str]) -> None:
+        """A lease is over: its containers are deleted."""
 
     async def close(self) -> None:
         """Let go of everything; containers go on."""
+        if self._leases:
+            self._leases.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._leases
         self.engine.close()
         self.store.close()
-
-
-class About(ServiceHandler):
-    """GET /: what this is. Tells nothing that needs a login."""
-
-    def get(self) -> None:
-        config = self.site.config
-        self.answer(
-            {
-                "name": "chi-edge-lab local site",
-                "version": __version__,
-                "profile": config.profile,
-                "engine": config.engine,
-                "site_id": config.site_id,
-                "auth_url": config.auth_url,
-            }
-        )
 
 
 class Application(web.Application):
     """All routes of a site; requests for another host name are turned away before any of them."""
 
     def __init__(self, site: Site) -> None:
-        rules: list[Route] = make_routes(site, [(r"/", About)])
+        rules: list[Route] = site_api.routes(site)
         rules += _below("/identity", identity_api.routes(site))
+        rules += _below("/network", network_api.routes(site))
+        if site.config.profile == "chi-edge":
+            rules += _below("/reservation", reservations_api.routes(site))
         super().__init__(
-            rules,  # type: ignore[arg-type]
+            rules,
             default_handler_class=NotFound,
             default_handler_args={"site": site},
             log_function=_log_request,
@@ -100,7 +98,9 @@ class Application(web.Application):
             websocket_ping_interval=30,
         )
 
-    def find_handler(self, request: httputil.HTTPServerRequest, **kwargs: Any) -> httputil.HTTPMessageDelegate:
+    def find_handler(  # type: ignore[override]  # a private type of Tornado, whose base this is
+        self, request: httputil.HTTPServerRequest, **kwargs: Any
+    ) -> httputil.HTTPMessageDelegate:
         if request.host_name.lower() not in HOSTS:
             return self.get_handler_delegate(request, WrongHost)
         return super().find_handler(request, **kwargs)
@@ -130,7 +130,9 @@ def bind(port: int) -> tuple[list[socket.socket], int]:
     raise SiteProblem("No port of 127.0.0.1 can be listened on.")
 
 
-async def serve(site: Site, sockets: list[socket.socket], stopped: asyncio.Event, ready: Callable[[], None]) -> None:
+async def serve(
+    site: Site, sockets: list[socket.socket], stopped: asyncio.Event, ready: Callable[[], None]
+) -> None:
     """Answer requests until `stopped` is set, then end in order. `ready` is called when it answers."""
     server = httpserver.HTTPServer(
         Application(site), max_body_size=site.limits.body, max_buffer_size=site.limits.body

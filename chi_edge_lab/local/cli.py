@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from chi_edge_lab.local import process, runtime
+from chi_edge_lab.local.client import SiteClient
 from chi_edge_lab.local.config import (
     DOMAIN_NAME,
     ENGINES,
@@ -52,7 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SiteProblem as error:
         _complain(options, str(error))
     except KeyboardInterrupt:
-        _complain(options, "Interrupted; the site is as it was, or still starting: see `chi-edge-lab site status`.")
+        _complain(
+            options, "Interrupted; the site is as it was, or still starting: see `chi-edge-lab site status`."
+        )
     except BrokenPipeError:  # `site env | head`: whoever read has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
@@ -67,15 +70,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
-        "--profile", choices=PROFILES, help="what the site does and refuses: as CHI@Edge (default) or as upstream Zun"
+        "--profile",
+        choices=PROFILES,
+        help="what the site does and refuses: as CHI@Edge (default) or as upstream Zun",
     )
-    common.add_argument("--dir", dest="directory", metavar="DIR", help="directory of the site (default: one per profile)")
+    common.add_argument(
+        "--dir", dest="directory", metavar="DIR", help="directory of the site (default: one per profile)"
+    )
     common.add_argument("--json", action="store_true", help="print JSON")
     engine = argparse.ArgumentParser(add_help=False)
     engine.add_argument("--engine", choices=ENGINES, default="auto", help="what runs the containers")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(name: str, run: Callable[[argparse.Namespace], int], text: str, *more: argparse.ArgumentParser) -> Any:
+    def add(
+        name: str, run: Callable[[argparse.Namespace], int], text: str, *more: argparse.ArgumentParser
+    ) -> Any:
         sub = commands.add_parser(name, help=text, description=text, parents=[common, *more])
         sub.set_defaults(command=run)
         return sub
@@ -85,6 +94,12 @@ def _parser() -> argparse.ArgumentParser:
     add("status", _status, "say whether the site runs (exit code 1: it does not)")
     env = add("env", _env, "print OS_* variables for other programs; starts the site if need be", engine)
     env.add_argument("--user", default="edge", help="edge (default), other (a stranger), admin")
+    images = add("images", _images, "list the images of the site; starts the site if need be", engine)
+    change = images.add_mutually_exclusive_group()
+    change.add_argument(
+        "--add", nargs=2, metavar=("NAME", "FILE"), help="add an image from a tar of its files"
+    )
+    change.add_argument("--remove", metavar="NAME", help="remove an image")
     serve = add("serve", _serve, "run the site in the foreground", engine)
     serve.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
     return parser
@@ -151,6 +166,9 @@ def _env(options: argparse.Namespace) -> int:
         "OS_IDENTITY_API_VERSION": "3",
         "OS_INTERFACE": "public",
     }
+    reservation = config.standing_reservation(account.project_id)
+    if reservation:
+        variables["CHI_EDGE_LAB_RESERVATION_ID"] = reservation
     if options.json:
         _print(variables)
     else:
@@ -160,13 +178,37 @@ def _env(options: argparse.Namespace) -> int:
     return 0
 
 
+def _images(options: argparse.Namespace) -> int:
+    running, _ = process.start(options.directory, options.profile, options.engine)
+    account = SiteConfig.open(options.directory).secrets.account("admin")
+    with SiteClient(running, account) as site:
+        if options.add:
+            name, path = options.add
+            images = [site.add_image(name, Path(path).expanduser().absolute())]
+        elif options.remove:
+            site.remove_image(options.remove)
+            images = []
+        else:
+            images = site.images()
+    if options.json:
+        _print(images)
+    elif options.remove:
+        print(f"The image {options.remove} is removed.")
+    else:
+        for image in images:
+            print(f"{image['name']:<24} {image['size'] / 1e6:>8.1f} MB  {image['provenance']}")
+    return 0
+
+
 def _serve(options: argparse.Namespace) -> int:
     if options.ready_fd is not None:
         process.serve_detached(options.directory, options.profile, options.engine, options.ready_fd)
         return 0
 
     def ready(running: runtime.Runtime) -> None:
-        print(f"The local site answers at {running.auth_url}; Ctrl-C ends it, its containers go on.", flush=True)
+        print(
+            f"The local site answers at {running.auth_url}; Ctrl-C ends it, its containers go on.", flush=True
+        )
 
     process.log_to(options.directory / "site.log")
     process.serve(options.directory, options.profile, options.engine, ready)

@@ -1,13 +1,13 @@
 """The directory of a local site: who it is, how it was set up, and its secrets.
 
-    DIR/            mode 0700
-      site.json     profile, engine, port and address range: what must stay the same over restarts (0600)
-      secrets.json  users with their passwords and the key that signs tokens (0600)
-      settings.json optional: limits and times, see `Settings` (0600)
-      runtime.json  while it runs: pid, start time, port, URL (0600; local.process)
-      site.sqlite   containers, floating IPs, leases, application credentials
-      site.log      log of the site's process, rotated
-      engine/<name> files of the engine
+DIR/            mode 0700
+  site.json     profile, engine, port and address range: what must stay the same over restarts (0600)
+  secrets.json  users with their passwords and the key that signs tokens (0600)
+  settings.json optional: limits and times, see `Settings` (0600)
+  runtime.json  while it runs: pid, start time, port, URL (0600; local.process)
+  site.sqlite   containers, floating IPs, leases, application credentials
+  site.log      log of the site's process, rotated
+  engine/<name> files of the engine
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Settings:
     floating_ips: int = 16
     """Addresses in the public network, of all projects together; at most MAX_FLOATING_IPS."""
 
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     """Bounds of the Zun part."""
 
     @classmethod
@@ -117,13 +117,19 @@ class Secrets:
 
         return cls(
             secrets.token_bytes(32),
-            (account("edge", "member", "reader"), account("other", "member", "reader"),
-             account("admin", "admin", "member", "reader")),
+            (
+                account("edge", "member", "reader"),
+                account("other", "member", "reader"),
+                account("admin", "admin", "member", "reader"),
+            ),
         )
 
     def dump(self) -> dict[str, Any]:
         """As secrets.json holds it."""
-        return {"signing_key": self.signing_key.hex(), "accounts": [dataclasses.asdict(a) for a in self.accounts]}
+        return {
+            "signing_key": self.signing_key.hex(),
+            "accounts": [dataclasses.asdict(a) for a in self.accounts],
+        }
 
     @classmethod
     def load(cls, data: dict[str, Any]) -> Secrets:
@@ -173,7 +179,7 @@ class SiteConfig:
             config = cls(
                 directory=directory,
                 site_id=record["site_id"],
-                profile=cast(ProfileName, record["profile"]),
+                profile=cast("ProfileName", record["profile"]),
                 engine=record["engine"],
                 port=int(record["port"]),
                 floating_range=ipaddress.IPv4Network(record["floating_range"]),
@@ -211,6 +217,10 @@ class SiteConfig:
         """As `id_of`, with dashes (Neutron's and Blazar's way of writing)."""
         return str(uuid.uuid5(uuid.UUID(self.site_id), "/".join(names)))
 
+    def standing_reservation(self, project_id: str) -> str | None:
+        """The id of the reservation that a project always has; None in a profile that needs none."""
+        return self.uuid_of("reservation", project_id) if self.profile == "chi-edge" else None
+
     @property
     def url(self) -> str:
         """Where the site answers."""
@@ -235,7 +245,9 @@ def make_private(directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         info = directory.stat()
         if info.st_uid != os.geteuid():
-            raise SiteProblem(f"{directory} belongs to another user: name a directory of your own with --dir.")
+            raise SiteProblem(
+                f"{directory} belongs to another user: name a directory of your own with --dir."
+            )
         if stat.S_IMODE(info.st_mode) != 0o700:
             directory.chmod(0o700)
     except OSError as error:
@@ -257,9 +269,9 @@ def write_private(path: Path, data: dict[str, Any]) -> None:
         raise
 
 
-def _checked(kind: type, given: dict[str, Any], where: str) -> dict[str, Any]:
+def _checked(kind: type[Settings | Limits], given: dict[str, Any], where: str) -> dict[str, Any]:
     """Values for fields of a dataclass of numbers, of the types of its defaults. Raises SiteProblem."""
-    known = {f.name: f.default for f in dataclasses.fields(kind) if f.name != "limits"}
+    known: dict[str, Any] = {f.name: f.default for f in dataclasses.fields(kind) if f.name != "limits"}
     values: dict[str, Any] = {}
     for name, value in given.items():
         if name not in known:
@@ -268,7 +280,9 @@ def _checked(kind: type, given: dict[str, Any], where: str) -> dict[str, Any]:
         if any(isinstance(n, bool) or not isinstance(n, (int, float)) or n < 0 for n in numbers):
             raise SiteProblem(f"{where}: {name} must be a number that is not negative, not {value!r}.")
         if isinstance(known[name], tuple) != isinstance(value, list):
-            raise SiteProblem(f"{where}: {name} must be {'a list' if isinstance(known[name], tuple) else 'a number'}.")
+            raise SiteProblem(
+                f"{where}: {name} must be {'a list' if isinstance(known[name], tuple) else 'a number'}."
+            )
         values[name] = type(known[name])(value)
     return values
 

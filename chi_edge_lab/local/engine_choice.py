@@ -29,7 +29,7 @@ def choose(config: SiteConfig, asked: str) -> Engine:
     directory = config.directory / "engine"
     directory.mkdir(mode=0o700, exist_ok=True)
     try:
-        return probe.choose(cast(probe.EngineName, asked), directory)
+        return probe.choose(cast("probe.EngineName", asked), directory)
     except EngineUnavailable as error:
         raise SiteProblem(str(error)) from error
 

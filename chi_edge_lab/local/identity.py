@@ -6,7 +6,7 @@ What is asked here of a request and what is answered was compared with Keystone 
 from __future__ import annotations
 
 import base64
-import datetime
+import datetime as dt
 import hashlib
 import hmac
 import secrets
@@ -293,7 +293,7 @@ class Identity:
         """The application credentials of a user."""
         return self._credentials.find(user_id=user_id)
 
-    def credential(self, user_id: str, id: str) -> Credential:  # noqa: A002
+    def credential(self, user_id: str, id: str) -> Credential:
         """One of them. Raises IdentityError 404."""
         credential = self._credentials.get(id)
         if credential is None or credential.user_id != user_id:
@@ -340,7 +340,7 @@ class Identity:
             self._credentials.insert(credential)
         return credential, secret
 
-    def delete_credential(self, token: Token, id: str) -> None:  # noqa: A002
+    def delete_credential(self, token: Token, id: str) -> None:
         """Delete one; its tokens end with it. Raises IdentityError."""
         _may_manage(token)
         self.credential(token.user_id, id)
@@ -353,7 +353,9 @@ class Identity:
                 raise _no_credential(str(method["id"]))
             return credential
         account = self._find_user(_object(method.get("user"), "user", "application_credential"))
-        found = self._credentials.find(user_id=account.user_id, name=str(method.get("name"))) if account else []
+        found = (
+            self._credentials.find(user_id=account.user_id, name=str(method.get("name"))) if account else []
+        )
         if not found:
             raise unauthorized()
         return found[0]
@@ -363,7 +365,11 @@ class Identity:
             return list(token.roles)
         names = {self._config.id_of("role", name): name for name in token.roles}
         names.update({name: name for name in token.roles})
-        asked = [r.get("id") or r.get("name") for r in given if isinstance(r, dict)] if isinstance(given, list) else []
+        asked = (
+            [r.get("id") or r.get("name") for r in given if isinstance(r, dict)]
+            if isinstance(given, list)
+            else []
+        )
         if not asked or any(a not in names for a in asked):
             raise IdentityError(
                 400,
@@ -395,7 +401,7 @@ def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _no_credential(id: str) -> IdentityError:  # noqa: A002
+def _no_credential(id: str) -> IdentityError:
     return IdentityError(404, f"Could not find Application Credential: {id}.")
 
 
@@ -411,11 +417,11 @@ def _end(given: object) -> float | None:
     if given is None:
         return None
     try:
-        moment = datetime.datetime.fromisoformat(str(given).removesuffix("Z"))
+        moment = dt.datetime.fromisoformat(str(given).removesuffix("Z"))
     except ValueError:
         raise malformed("Timestamp not in expected format.") from None
     if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=datetime.timezone.utc)
+        moment = moment.replace(tzinfo=dt.timezone.utc)
     if moment.timestamp() <= time.time():
         raise malformed("The 'expires_at' must not be before now.")
     return moment.timestamp()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from collections.abc import Mapping
+from http.client import responses
 from typing import TYPE_CHECKING, Any
-
-from tornado.httputil import responses
 
 from chi_edge_lab.local.config import DOMAIN_ID, DOMAIN_NAME, REGION, SiteConfig
 from chi_edge_lab.local.identity import Credential, IdentityError, Token, forbidden, malformed, unauthorized
-from chi_edge_lab.local.web import Refusal, Route, ServiceHandler, routes as make_routes
+from chi_edge_lab.local.web import Refusal, Route, ServiceHandler
+from chi_edge_lab.local.web import routes as make_routes
 
 if TYPE_CHECKING:
     from chi_edge_lab.local.app import Site
@@ -138,7 +138,7 @@ class KeystoneHandler(ServiceHandler):
         title = responses.get(status, "Error")
         self.answer({"error": {"code": status, **self._extra, "message": message, "title": title}}, status)
 
-    def project_record(self, id: str, name: str) -> dict[str, Any]:  # noqa: A002
+    def project_record(self, id: str, name: str) -> dict[str, Any]:
         """A project as Keystone shows it."""
         return {
             "id": id,
@@ -155,7 +155,7 @@ class KeystoneHandler(ServiceHandler):
 
     def own_projects(self, user_id: str) -> list[dict[str, Any]]:
         """Projects a user has a role on."""
-        return [self.project_record(id, name) for id, name in self.site.identity.projects_of(user_id)]  # noqa: A001
+        return [self.project_record(id, name) for id, name in self.site.identity.projects_of(user_id)]
 
 
 def _version(auth_url: str) -> dict[str, Any]:
@@ -251,7 +251,7 @@ class AllProjects(KeystoneHandler):
 class OneProject(KeystoneHandler):
     """GET /v3/projects/{id}"""
 
-    def get(self, id: str) -> None:  # noqa: A002
+    def get(self, id: str) -> None:
         token = self.token()
         name = self.site.identity.projects().get(id)
         if not token.is_admin and (name is None or id != token.project_id):
@@ -264,7 +264,7 @@ class OneProject(KeystoneHandler):
 class OneDomain(KeystoneHandler):
     """GET /v3/domains/{id}"""
 
-    def get(self, id: str) -> None:  # noqa: A002
+    def get(self, id: str) -> None:
         self.token()
         if id != DOMAIN_ID:
             raise forbidden("identity:get_domain")
@@ -298,7 +298,7 @@ class UserHandler(KeystoneHandler):
 class OneUser(UserHandler):
     """GET /v3/users/{id}"""
 
-    def get(self, id: str) -> None:  # noqa: A002
+    def get(self, id: str) -> None:
         self.own(id, "get_user")
         self.answer(
             {
@@ -318,7 +318,7 @@ class OneUser(UserHandler):
 class UserProjects(UserHandler):
     """GET /v3/users/{id}/projects"""
 
-    def get(self, id: str) -> None:  # noqa: A002
+    def get(self, id: str) -> None:
         self.own(id, "list_user_projects")
         self.listing("projects", self.own_projects(id))
 
@@ -368,11 +368,11 @@ class Credentials(UserHandler):
 class OneCredential(Credentials):
     """/v3/users/{id}/application_credentials/{id}"""
 
-    def get(self, user_id: str, id: str) -> None:  # type: ignore[override]  # noqa: A002
+    def get(self, user_id: str, id: str) -> None:  # type: ignore[override]
         self.own(user_id, "get_application_credential")
         self.answer({"application_credential": self.show(self.site.identity.credential(user_id, id))})
 
-    def delete(self, user_id: str, id: str) -> None:  # noqa: A002
+    def delete(self, user_id: str, id: str) -> None:
         token = self.own(user_id, "delete_application_credential")
         if token.user_id != user_id:
             raise forbidden("identity:delete_application_credential")
@@ -381,5 +381,5 @@ class OneCredential(Credentials):
 
 
 def _time(seconds: float) -> str:
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
+    moment = dt.datetime.fromtimestamp(seconds, dt.timezone.utc)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -171,7 +171,7 @@ class Network:
         """The ports of a project."""
         return self._ports.find(project_id=project_id)
 
-    def port(self, project_id: str, id: str) -> Port:  # noqa: A002
+    def port(self, project_id: str, id: str) -> Port:
         """One port. Raises NetworkError 404."""
         port = self._ports.get(id)
         if port is None or port.project_id != project_id:
@@ -182,7 +182,7 @@ class Network:
         """The floating IPs of a project."""
         return self._floating.find(project_id=project_id)
 
-    def floating_ip(self, project_id: str, id: str) -> FloatingIP:  # noqa: A002
+    def floating_ip(self, project_id: str, id: str) -> FloatingIP:
         """One floating IP. Raises NetworkError 404."""
         floating = self._floating.get(id)
         if floating is None or floating.project_id != project_id:
@@ -204,7 +204,7 @@ class Network:
         self.on_change()
         return floating
 
-    def attach(self, project_id: str, id: str, port_id: str | None) -> FloatingIP:  # noqa: A002
+    def attach(self, project_id: str, id: str, port_id: str | None) -> FloatingIP:
         """Attach a floating IP to a port, or detach it (None). Raises NetworkError 404 or 409."""
         with self._store.transaction():
             floating = self.floating_ip(project_id, id)
@@ -214,13 +214,13 @@ class Network:
         self.on_change()
         return floating
 
-    def describe(self, project_id: str, id: str, description: str) -> FloatingIP:  # noqa: A002
+    def describe(self, project_id: str, id: str, description: str) -> FloatingIP:
         """Change the description of a floating IP. Raises NetworkError 404."""
         with self._store.transaction():
             self.floating_ip(project_id, id)
             return self._floating.update(id, description=description, updated_at=time.time())
 
-    def delete_floating_ip(self, project_id: str, id: str) -> None:  # noqa: A002
+    def delete_floating_ip(self, project_id: str, id: str) -> None:
         """Give an address back. Raises NetworkError 404."""
         with self._store.transaction():
             self.floating_ip(project_id, id)

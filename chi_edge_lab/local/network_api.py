@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,9 @@ def routes(site: Site) -> list[Route]:
         ("/extensions" + one, OneExtension),
     ]
     rules: list[tuple[str, type[ServiceHandler]]] = [(r"/?", Versions), (r"/v2\.0/?", Version)]
-    return make_routes(site, rules + [(rf"/v2\.0{pattern}(?:\.json)?", handler) for pattern, handler in table])
+    return make_routes(
+        site, rules + [(rf"/v2\.0{pattern}(?:\.json)?", handler) for pattern, handler in table]
+    )
 
 
 class NeutronHandler(ServiceHandler):
@@ -62,7 +64,9 @@ class NeutronHandler(ServiceHandler):
         """Answer a collection, filtered by the query as Neutron does: equal to one of the values given."""
         kept = []
         for row in rows:
-            given = ((k, self.get_query_arguments(k)) for k in self.request.query_arguments if k not in _CONTROL)
+            given = (
+                (k, self.get_query_arguments(k)) for k in self.request.query_arguments if k not in _CONTROL
+            )
             if all(_text(row.get(k)) in [v.casefold() for v in values] for k, values in given if k in row):
                 kept.append(self.selected(row))
         marker, limit = self.get_query_argument("marker", None), self.get_query_argument("limit", "")
@@ -216,7 +220,12 @@ class Version(NeutronHandler):
     def get(self) -> None:
         self.token()
         root = f"{self.site.url}/network/v2.0"
-        names = (("network", "networks"), ("subnet", "subnets"), ("port", "ports"), ("floatingip", "floatingips"))
+        names = (
+            ("network", "networks"),
+            ("subnet", "subnets"),
+            ("port", "ports"),
+            ("floatingip", "floatingips"),
+        )
         rows = [
             {"name": one, "collection": many, "links": [{"rel": "self", "href": f"{root}/{many}"}]}
             for one, many in names
@@ -235,7 +244,7 @@ class Networks(NeutronHandler):
 class OneNetwork(NeutronHandler):
     """GET /v2.0/networks/{id}"""
 
-    def get(self, id: str) -> None:  # noqa: A002
+    def get(self, id: str) -> None:
         project = self.project()
         for net in self.site.network.networks:
             if net.id == id:
@@ -255,7 +264,7 @@ class Subnets(NeutronHandler):
 class OneSubnet(NeutronHandler):
     """GET /v2.0/subnets/{id}"""
 
-    def get(self, id: str) -> None:  # noqa: A002
+    def get(self, id: str) -> None:
         project = self.project()
         for net in self.site.network.networks:
             if net.subnet_id == id:
@@ -274,7 +283,7 @@ class Ports(NeutronHandler):
 class OnePort(NeutronHandler):
     """GET /v2.0/ports/{id}"""
 
-    def get(self, id: str) -> None:  # noqa: A002
+    def get(self, id: str) -> None:
         port = self.site.network.port(self.project(), id)
         self.answer({"port": self.selected(self.port_record(port))})
 
@@ -310,20 +319,18 @@ class FloatingIPs(NeutronHandler):
                 "PolicyNotAuthorized",
                 "(rule:create_floatingip and rule:create_floatingip:floating_ip_address) is disallowed by policy",
             )
-        floating = network.create_floating_ip(
-            project, port_id=_port_id(body), description=_description(body)
-        )
+        floating = network.create_floating_ip(project, port_id=_port_id(body), description=_description(body))
         self.answer({"floatingip": self.floating_record(floating)}, 201)
 
 
 class OneFloatingIP(NeutronHandler):
     """/v2.0/floatingips/{id}"""
 
-    def get(self, id: str) -> None:  # noqa: A002
+    def get(self, id: str) -> None:
         floating = self.site.network.floating_ip(self.project(), id)
         self.answer({"floatingip": self.selected(self.floating_record(floating))})
 
-    def put(self, id: str) -> None:  # noqa: A002
+    def put(self, id: str) -> None:
         project, body = self.project(), self.body("floatingip")
         network = self.site.network
         floating = network.floating_ip(project, id)
@@ -341,7 +348,7 @@ class OneFloatingIP(NeutronHandler):
             floating = network.describe(project, id, _description(body))
         self.answer({"floatingip": self.floating_record(floating)})
 
-    def delete(self, id: str) -> None:  # noqa: A002
+    def delete(self, id: str) -> None:
         self.site.network.delete_floating_ip(self.project(), id)
         self.answer(None, 204)
 
@@ -356,7 +363,7 @@ class SecurityGroups(NeutronHandler):
 class OneSecurityGroup(NeutronHandler):
     """GET /v2.0/security-groups/{id}"""
 
-    def get(self, id: str) -> None:  # noqa: A002
+    def get(self, id: str) -> None:
         record = self.group_record(self.project())
         if record["id"] != id:
             raise NetworkError(404, "SecurityGroupNotFound", f"Security group {id} does not exist")
@@ -383,20 +390,30 @@ class OneExtension(NeutronHandler):
 
 
 def _extension(alias: str, name: str) -> dict[str, Any]:
-    return {"alias": alias, "name": name, "description": "", "updated": "2013-01-01T00:00:00-00:00", "links": []}
+    return {
+        "alias": alias,
+        "name": name,
+        "description": "",
+        "updated": "2013-01-01T00:00:00-00:00",
+        "links": [],
+    }
 
 
 def _port_id(body: dict[str, Any]) -> str | None:
     value = body.get("port_id")
     if value is None or isinstance(value, str):
         return value or None
-    raise NetworkError(400, "HTTPBadRequest", f"Invalid input for port_id. Reason: '{value}' is not a valid UUID.")
+    raise NetworkError(
+        400, "HTTPBadRequest", f"Invalid input for port_id. Reason: '{value}' is not a valid UUID."
+    )
 
 
 def _description(body: dict[str, Any]) -> str:
     value = body.get("description") or ""
     if not isinstance(value, str) or len(value) > 255:
-        raise NetworkError(400, "HTTPBadRequest", "Invalid input for description. Reason: at most 255 characters.")
+        raise NetworkError(
+            400, "HTTPBadRequest", "Invalid input for description. Reason: at most 255 characters."
+        )
     return value
 
 
@@ -406,5 +423,5 @@ def _text(value: object) -> str:
 
 
 def _time(seconds: float) -> str:
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
+    moment = dt.datetime.fromtimestamp(seconds, dt.timezone.utc)
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

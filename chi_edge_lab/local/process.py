@@ -105,7 +105,12 @@ def answers(running: Runtime) -> bool:
     return isinstance(said, dict) and said.get("auth_url") == running.auth_url
 
 
-def serve(directory: Path, profile: ProfileName | None, engine: str = "auto", ready: Callable[[Runtime], None] | None = None) -> None:
+def serve(
+    directory: Path,
+    profile: ProfileName | None,
+    engine: str = "auto",
+    ready: Callable[[Runtime], None] | None = None,
+) -> None:
     """Be the site, until SIGTERM or SIGINT. Raises SiteProblem when it cannot start."""
     from chi_edge_lab.local import app, engine_choice
 
@@ -139,7 +144,9 @@ def serve(directory: Path, profile: ProfileName | None, engine: str = "auto", re
 
             def announce() -> None:
                 me.write(directory)
-                log.info("site %s of profile %s with engine %s on %s", __version__, me.profile, me.engine, me.url)
+                log.info(
+                    "site %s of profile %s with engine %s on %s", __version__, me.profile, me.engine, me.url
+                )
                 if ready:
                     ready(me)
 
@@ -172,7 +179,9 @@ def serve_detached(directory: Path, profile: ProfileName | None, engine: str, re
 
 def log_to(path: Path) -> None:
     """Send this process's log to a file that is rotated, without the queries of URLs (they hold commands and tokens)."""
-    handler = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8")
+    handler = logging.handlers.RotatingFileHandler(
+        path, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8"
+    )
     handler.setFormatter(Redacting("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     path.chmod(0o600)
@@ -190,7 +199,16 @@ class Redacting(logging.Formatter):
 def _spawn(directory: Path, profile: ProfileName, engine: str) -> Runtime:
     runtime.forget(directory)
     said = directory / "start.err"  # what the process prints before its log is set up, if anything
-    argv = [sys.executable, "-m", "chi_edge_lab.local", "serve", "--dir", str(directory), "--profile", profile]
+    argv = [
+        sys.executable,
+        "-m",
+        "chi_edge_lab.local",
+        "serve",
+        "--dir",
+        str(directory),
+        "--profile",
+        profile,
+    ]
     argv += ["--engine", engine, "--ready-fd", "3"]
     with _pipe() as (reader, writer):
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
@@ -212,7 +230,9 @@ def _spawn(directory: Path, profile: ProfileName, engine: str) -> Runtime:
     if answer is None:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-        raise SiteProblem(f"The site did not come up within {START_SECONDS:.0f} s: see {directory / 'site.log'}.")
+        raise SiteProblem(
+            f"The site did not come up within {START_SECONDS:.0f} s: see {directory / 'site.log'}."
+        )
     if not answer:
         os.waitpid(pid, 0)
         lines = said.read_text("utf-8", errors="replace").strip().splitlines()

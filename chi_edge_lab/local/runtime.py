@@ -27,7 +27,9 @@ class Runtime:
     """A running site."""
 
     pid: int
-    starttime: int  # of the process, in clock ticks since the machine was started (/proc/<pid>/stat, field 22)
+    starttime: (
+        int  # of the process, in clock ticks since the machine was started (/proc/<pid>/stat, field 22)
+    )
     port: int
     url: str
     auth_url: str

@@ -9,10 +9,10 @@ import json
 import logging
 import uuid
 from collections.abc import Sequence
+from http.client import responses
 from typing import TYPE_CHECKING, Any
 
 from tornado import web
-from tornado.httputil import responses
 
 if TYPE_CHECKING:
     from chi_edge_lab.local.app import Site
@@ -78,7 +78,9 @@ class ServiceHandler(web.RequestHandler):
         if name is not None and isinstance(data, dict):
             data = data.get(name)
         if not isinstance(data, dict):
-            raise Refusal(400, f"The body must be a JSON object{f' with {name!r}' if name else ''}.", "BadRequest")
+            raise Refusal(
+                400, f"The body must be a JSON object{f' with {name!r}' if name else ''}.", "BadRequest"
+            )
         return data
 
     def answer(self, data: dict[str, Any] | None, status: int = 200) -> None:
@@ -92,7 +94,9 @@ class ServiceHandler(web.RequestHandler):
 
     def write_failure(self, status: int, message: str, code: str) -> None:
         """Send an error in the way of the service."""
-        self.answer({"error": {"code": status, "message": message, "title": responses.get(status, "")}}, status)
+        self.answer(
+            {"error": {"code": status, "message": message, "title": responses.get(status, "")}}, status
+        )
 
     def refusal_of(self, error: BaseException | None) -> tuple[int, str, str] | None:
         """(status, message, code) of an exception that is an answer; None for any other."""
@@ -112,7 +116,10 @@ class ServiceHandler(web.RequestHandler):
         if refusal:
             self.write_failure(*refusal)
             return
-        texts = {404: "The resource could not be found.", 405: "The method is not allowed for the requested URL."}
+        texts = {
+            404: "The resource could not be found.",
+            405: "The method is not allowed for the requested URL.",
+        }
         self.write_failure(status_code, texts.get(status_code, responses.get(status_code, "Error")), "")
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
