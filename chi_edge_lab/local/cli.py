@@ -29,7 +29,8 @@ from chi_edge_lab.local.config import (
 )
 
 STALE = (
-    "OS_CLOUD", "OS_TOKEN", "OS_PROJECT_ID", "OS_TENANT_NAME", "OS_TENANT_ID", "OS_USER_ID", "OS_USER_DOMAIN_ID",
+    "OS_CLOUD", "OS_TOKEN", "OS_PROJECT_ID", "OS_TENANT_NAME", "OS_TENANT_ID", "OS_USER_ID",
+    "OS_USER_DOMAIN_ID",
     "OS_PROJECT_DOMAIN_ID", "OS_DOMAIN_NAME", "OS_DOMAIN_ID", "OS_SYSTEM_SCOPE", "OS_TRUST_ID",
     "OS_APPLICATION_CREDENTIAL_ID", "OS_APPLICATION_CREDENTIAL_NAME", "OS_APPLICATION_CREDENTIAL_SECRET",
     "OS_ACCESS_TOKEN", "OS_IDENTITY_PROVIDER", "OS_PROTOCOL", "OS_ENDPOINT_OVERRIDE",
@@ -66,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="chi-edge-lab site",
-        description="A Zun site on this machine: real containers, Keystone, floating IPs; for your own code only.",
+        description="A Zun site on this machine: real containers, for your own code only.",
     )
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(

@@ -58,7 +58,7 @@ class Settings:
 
     @classmethod
     def load(cls, path: Path) -> Settings:
-        """Read a settings file; the defaults where there is none. Raises SiteProblem for what cannot be used."""
+        """Read a settings file; the defaults where there is none. Raises SiteProblem."""
         try:
             given = json.loads(path.read_text("utf-8"))
         except FileNotFoundError:
@@ -71,7 +71,7 @@ class Settings:
 
     @classmethod
     def of(cls, given: dict[str, Any], *, where: str) -> Settings:
-        """Settings with these values in place of the defaults. Raises SiteProblem for a wrong name or value."""
+        """Settings with these values in place of the defaults. Raises SiteProblem."""
         limits = given.get("limits", {})
         if not isinstance(limits, dict):
             raise SiteProblem(f"{where}: limits must be a JSON object.")
@@ -110,7 +110,7 @@ class Secrets:
 
     @classmethod
     def generate(cls) -> Secrets:
-        """Fresh random secrets: the user who works (edge), a stranger (other) and an administrator (admin)."""
+        """Fresh random secrets: the user who works (edge), a stranger (other), an administrator."""
 
         def account(name: str, *roles: str) -> Account:
             return Account(name, uuid.uuid4().hex, secrets.token_urlsafe(24), uuid.uuid4().hex, roles)

@@ -1,4 +1,4 @@
-"""Which engine a site runs its containers with: the one asked for, the one it has always had, or the first that works."""
+"""Which engine a site runs its containers with: the one asked for, the one it has, or one that works."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ def choose(config: SiteConfig, asked: str) -> Engine:
         count = containers(config.directory / "site.sqlite")
         if count:
             raise SiteProblem(
-                f"The site in {config.directory} has {count} container{'s' if count > 1 else ''} in the {recorded} "
-                f"engine: delete them before you start it with {asked}, or use another --dir."
+                f"The site in {config.directory} has {count} container(s) in the {recorded} engine: delete them before you start it with {asked}, or use another --dir."
             )
     directory = config.directory / "engine"
     directory.mkdir(mode=0o700, exist_ok=True)

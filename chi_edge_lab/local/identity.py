@@ -1,4 +1,4 @@
-"""Keystone's part of the site: users, projects, tokens and application credentials. HTTP is in `identity_api`.
+"""Keystone's part of the site: users, projects, tokens, application credentials. HTTP is in `identity_api`.
 
 What is asked here of a request and what is answered was compared with Keystone 30.
 """
@@ -58,8 +58,8 @@ class Token:
 
     user_id: str
     user_name: str
-    project_id: str  # "": unscoped
-    project_name: str
+    project_id: str | None  # None: unscoped
+    project_name: str | None
     roles: tuple[str, ...]  # names; empty when unscoped
     issued_at: float  # seconds since the epoch
     expires_at: float
@@ -82,7 +82,7 @@ class Credential:
     name: str
     description: str | None
     user_id: str
-    project_id: str
+    project_id: str | None
     roles: list[str]  # names
     expires_at: float | None  # seconds since the epoch
     unrestricted: bool | None
@@ -118,7 +118,7 @@ class Identity:
         if claims is None or raw is None or claims["exp"] <= time.time():
             return None
         account = self._users.get(claims["user"])
-        project: str = claims["project"]
+        project: str | None = claims["project"]
         credential: str | None = claims["credential"]
         if account is None or (project and project not in self._projects):
             return None
@@ -130,7 +130,7 @@ class Identity:
             user_id=account.user_id,
             user_name=account.name,
             project_id=project,
-            project_name=self._projects[project] if project else "",
+            project_name=self._projects[project] if project else None,
             roles=tuple(claims["roles"]),
             issued_at=claims["iat"],
             expires_at=claims["exp"],
@@ -222,7 +222,7 @@ class Identity:
         parents: tuple[str, ...] = (),
     ) -> Token:
         if scope is None or scope == "unscoped":
-            return self._token(account, "", (), methods, end=end, parents=parents)
+            return self._token(account, None, (), methods, end=end, parents=parents)
         scope = _object(scope, "scope", "auth")
         if "project" not in scope:
             raise unauthorized()  # nobody has a role on a domain or the system
@@ -236,7 +236,7 @@ class Identity:
     def _token(
         self,
         account: Account,
-        project_id: str,
+        project_id: str | None,
         roles: Iterable[str],
         methods: tuple[str, ...],
         *,
@@ -373,7 +373,8 @@ class Identity:
         if not asked or any(a not in names for a in asked):
             raise IdentityError(
                 400,
-                "Invalid application credential: Cannot create an application credential with unassigned role",
+                "Invalid application credential: "
+                "Cannot create an application credential with unassigned role",
             )
         return [names[str(a)] for a in asked]
 
@@ -385,7 +386,7 @@ def _object(value: object, name: str, parent: str) -> dict[str, Any]:
 
 
 def _is_domain(thing: dict[str, Any], what: str) -> bool:
-    """Whether a user or project is named in the one domain there is. Raises IdentityError without a domain."""
+    """Whether a user or project is named in the one domain there is. Raises IdentityError without one."""
     domain = _object(thing.get("domain"), "domain", what)
     if "id" in domain:
         return bool(domain["id"] == DOMAIN_ID)
@@ -408,7 +409,8 @@ def _no_credential(id: str) -> IdentityError:
 def _may_manage(token: Token) -> None:
     if token.application_credential_id:
         raise forbidden(
-            "Using method 'application_credential' is not allowed for managing additional application credentials."
+            "Using method 'application_credential' is not allowed for managing additional "
+            "application credentials."
         )
 
 

@@ -134,7 +134,7 @@ class KeystoneHandler(ServiceHandler):
             return error.status, error.message, ""
         return super().refusal_of(error)
 
-    def write_failure(self, status: int, message: str, code: str) -> None:
+    def write_failure(self, status: int, message: str, code: str) -> None:  # noqa: ARG002
         title = responses.get(status, "Error")
         self.answer({"error": {"code": status, **self._extra, "message": message, "title": title}}, status)
 
@@ -286,7 +286,7 @@ class UserHandler(KeystoneHandler):
     """Below /v3/users/{id}: a user's own things."""
 
     def own(self, user_id: str, rule: str) -> Token:
-        """The token, when it is of this user (or an administrator's and the user exists). Raises IdentityError."""
+        """The token, when it is this user's or an administrator's. Raises IdentityError."""
         token = self.token()
         if user_id != token.user_id and not token.is_admin:
             raise forbidden(f"identity:{rule}")
@@ -334,7 +334,7 @@ class Credentials(UserHandler):
             "name": record.name,
             "description": record.description,
             "user_id": record.user_id,
-            "project_id": record.project_id or None,
+            "project_id": record.project_id,
             "system": None,
             "expires_at": None if end is None else _time(end),
             "unrestricted": record.unrestricted,

@@ -1,7 +1,7 @@
-"""Neutron's part of the site: one network of containers, their ports, and floating IPs. HTTP is in `network_api`.
+"""Neutron's part of the site: the containers' network, ports, floating IPs. HTTP is in `network_api`.
 
-Floating IPs are addresses of 127.0.0.0/8, from a /24 that each site draws for itself, so that several sites on one
-machine do not clash. What answers on them is `local.ports`' business; it asks for `attachments`.
+Floating IPs are addresses of 127.0.0.0/8, from a /24 that each site draws for itself, so that several sites
+on one machine do not clash. What answers on them is `local.ports`' business; it asks for `attachments`.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class Network:
         self.on_change()
 
     def delete_port(self, port_id: str) -> None:
-        """The port goes; floating IPs that were attached to it stay, detached. Nothing happens when it is gone."""
+        """The port goes; floating IPs that were attached to it stay, detached. Nothing if it is gone."""
         with self._store.transaction():
             for floating in self._floating.find(port_id=port_id):
                 self._floating.update(floating.id, port_id=None, updated_at=time.time())
@@ -233,8 +233,9 @@ class Network:
             raise NetworkError(
                 409,
                 "FloatingIPPortAlreadyAssociated",
-                f"Cannot associate floating IP {floating.address} ({floating.id}) with port {port_id} using fixed IP "
-                f"{port.address}, as that fixed IP already has a floating IP on external network {self.public.id}.",
+                f"Cannot associate floating IP {floating.address} ({floating.id}) with port {port_id} "
+                f"using fixed IP {port.address}, as that fixed IP already has a floating IP on external "
+                f"network {self.public.id}.",
             )
 
 

@@ -190,7 +190,7 @@ class NeutronHandler(ServiceHandler):
         }
 
     def group_record(self, project_id: str) -> dict[str, Any]:
-        """A project's default security group. It has no rules here: exposed ports decide what can be reached."""
+        """A project's default security group. It has no rules: exposed ports decide what can be reached."""
         return {
             "id": self.site.network.security_group(project_id),
             "name": "default",
@@ -317,7 +317,8 @@ class FloatingIPs(NeutronHandler):
             raise NetworkError(
                 403,
                 "PolicyNotAuthorized",
-                "(rule:create_floatingip and rule:create_floatingip:floating_ip_address) is disallowed by policy",
+                "(rule:create_floatingip and rule:create_floatingip:floating_ip_address) "
+                "is disallowed by policy",
             )
         floating = network.create_floating_ip(project, port_id=_port_id(body), description=_description(body))
         self.answer({"floatingip": self.floating_record(floating)}, 201)

@@ -41,17 +41,17 @@ ENVIRONMENT = re.compile(
     r"PATH|HOME|USER|LOGNAME|SHELL|LANG|LC_\w+|TZ|TMPDIR|XDG_\w+|VIRTUAL_ENV|PYTHON\w+|LD_LIBRARY_PATH"
     r"|DOCKER_\w+|CONTAINER_HOST|CHI_EDGE_LAB_\w+|SSL_CERT_\w+|\w+_proxy"
 )
-"""Variables the site's process gets. Others (OS_PASSWORD, JUPYTERHUB_API_TOKEN, ...) are none of its business, and
-it outlives the session they belong to."""
+"""Variables the site's process gets. Others (OS_PASSWORD, JUPYTERHUB_API_TOKEN, ...) are none of its
+business, and it outlives the session they belong to."""
 
 
 def start(directory: Path, profile: ProfileName | None, engine: str = "auto") -> tuple[Runtime, bool]:
-    """Start the site of a directory unless it runs; returns when it answers: the site, and whether it was started now.
+    """Start the site of a directory unless it runs; returns when it answers.
 
-    Raises SiteProblem.
+    Returns the site, and whether it was started now. Raises SiteProblem.
     """
     make_private(directory)
-    busy = f"Another process has been starting the site in {directory} for half a minute: look into its site.log."
+    busy = f"Another process has been starting the site in {directory} for half a minute: see its site.log."
     with runtime.lock(directory / "start.lock", timeout=START_SECONDS, busy=busy):
         config = SiteConfig.open(directory, profile)
         running = runtime.find(directory)
@@ -71,7 +71,10 @@ def start(directory: Path, profile: ProfileName | None, engine: str = "auto") ->
 
 
 def stop(directory: Path) -> Runtime | None:
-    """End the site of a directory; its containers go on. Returns what ran, None when none did. Raises SiteProblem."""
+    """End the site of a directory; its containers go on.
+
+    Returns what ran, None when none did. Raises SiteProblem.
+    """
     running = runtime.find(directory)
     if running is None:
         return None
@@ -160,7 +163,7 @@ def serve(
 
 
 def serve_detached(directory: Path, profile: ProfileName | None, engine: str, ready_fd: int) -> None:
-    """Be the site in the background: log to site.log, tell the starting process through a pipe how it went."""
+    """Be the site in the background: log to site.log, tell through a pipe how the start went."""
     log_to(directory / "site.log")
     os.chdir("/")  # keeps no file system busy
     with os.fdopen(ready_fd, "w", encoding="utf-8") as pipe:
@@ -178,7 +181,10 @@ def serve_detached(directory: Path, profile: ProfileName | None, engine: str, re
 
 
 def log_to(path: Path) -> None:
-    """Send this process's log to a file that is rotated, without the queries of URLs (they hold commands and tokens)."""
+    """Send this process's log to a file that is rotated, without the queries of URLs.
+
+    They hold commands and tokens.
+    """
     handler = logging.handlers.RotatingFileHandler(
         path, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8"
     )

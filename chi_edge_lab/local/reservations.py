@@ -1,7 +1,8 @@
 """Blazar's part of the site: leases with device reservations, as CHI@Edge has them.
 
 The only device is this machine, `DEVICES` times over (several leases may run next to each other on it). Each
-project of the chi-edge profile has a standing lease that never ends, so that the first try needs none. HTTP is in `reservations_api`.
+project of the chi-edge profile has a standing lease that never ends, so that the first try needs none.
+HTTP is in `reservations_api`.
 """
 
 from __future__ import annotations
@@ -205,7 +206,11 @@ class Reservations:
         """
         wake = asyncio.Event()
         loop = asyncio.get_running_loop()
-        self._changed = lambda: loop.call_soon_threadsafe(wake.set)
+
+        def changed() -> None:
+            loop.call_soon_threadsafe(wake.set)
+
+        self._changed = changed
         try:
             while True:
                 wake.clear()
@@ -238,7 +243,7 @@ def this_device() -> dict[str, str]:
 
 
 def _matches(properties: str) -> bool:
-    """Whether the one device fits a filter: '["==", "$name", "value"]', or several joined by "and" or "or"."""
+    """Whether the one device fits a filter: '["==", "$name", "value"]', or several joined by "and", "or"."""
     if not properties:
         return True
     try:
@@ -269,7 +274,8 @@ def _reservations(given: Any) -> list[dict[str, Any]]:
         if kind != "device":
             raise Refusal(400, f"The {kind} resource type is not supported")
         try:
-            least, most = int(one.get("min", 1)), int(one.get("max", one.get("min", 1)))
+            least = int(one.get("min") or 1)
+            most = int(one.get("max") or least)
         except (TypeError, ValueError):
             raise Refusal(400, "min and max of a reservation must be numbers") from None
         if not 1 <= least <= most:

@@ -1,7 +1,7 @@
 """Tokens: signed, self-contained, with an end.
 
-A token is base64url(JSON claims) "." base64url(HMAC-SHA256). Nothing is stored for a token that is in use, so
-tokens outlive a restart of the site (the key is kept); only revocations are stored, until the token would have
+A token is base64url(JSON claims) "." base64url(HMAC-SHA256). Nothing is stored for a token in use, so tokens
+outlive a restart of the site (the key is kept); only revocations are stored, until the token would have
 expired anyway.
 """
 

@@ -92,7 +92,7 @@ class ServiceHandler(web.RequestHandler):
         else:
             self.finish(json.dumps(data))
 
-    def write_failure(self, status: int, message: str, code: str) -> None:
+    def write_failure(self, status: int, message: str, code: str) -> None:  # noqa: ARG002 - some services have it
         """Send an error in the way of the service."""
         self.answer(
             {"error": {"code": status, "message": message, "title": responses.get(status, "")}}, status
@@ -123,7 +123,7 @@ class ServiceHandler(web.RequestHandler):
         self.write_failure(status_code, texts.get(status_code, responses.get(status_code, "Error")), "")
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        """A refusal is no news; anything else is a fault of ours (Tornado would log the URL with its query)."""
+        """A refusal is no news; anything else is our fault (Tornado would log the URL with its query)."""
         if self.refusal_of(value) is None and not isinstance(value, web.HTTPError):
             log.error("%s %s failed", self.request.method, self.request.path, exc_info=(typ, value, tb))
 
@@ -141,7 +141,7 @@ class NotFound(ServiceHandler):
 class WrongHost(web.RequestHandler):
     """Answers requests whose Host header does not name this machine.
 
-    A page in a browser can make any name resolve to 127.0.0.1 (DNS rebinding) and would then be of the same origin.
+    A page in a browser can make any name resolve to 127.0.0.1 (DNS rebinding): it would have the same origin.
     """
 
     def prepare(self) -> None:
