@@ -264,6 +264,17 @@ class Containers:
         """The engine says that pid 1 of a container has ended. From any thread."""
         self.workers.enqueue(uuid, lambda: self._with(uuid, self.driver.exited))
 
+    def leases_ended(self, reservation_ids: list[str]) -> None:
+        """Leases are over: their pods are gone, the containers stay listed as Deleted. From any thread."""
+        for reservation in reservation_ids:
+            for row in self.table.find(reservation_id=reservation):
+                self._enqueue(row, self._lose)
+
+    def _lose(self, row: Container) -> None:
+        self.driver.delete(row)
+        self.change(row, status=states.DELETED, task_state=None, port_id=None)
+        self.site.forwarder.update()
+
     def close(self) -> None:
         """Wait for operations under way; containers go on."""
         self.site.engine.on_exit = None
