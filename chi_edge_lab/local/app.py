@@ -11,15 +11,19 @@ from typing import Any
 
 from tornado import httpserver, httputil, netutil, web
 
-from chi_edge_lab.local import identity_api, network_api, reservations_api, site_api
+from chi_edge_lab.local import identity_api, network_api, reservations_api, site_api, zunapi
 from chi_edge_lab.local.config import SiteConfig, SiteProblem
 from chi_edge_lab.local.engines.base import Engine
 from chi_edge_lab.local.identity import Identity
 from chi_edge_lab.local.network import Network
+from chi_edge_lab.local.ports import Forwarder
+from chi_edge_lab.local.profiles import profile_named
 from chi_edge_lab.local.reservations import Reservations
 from chi_edge_lab.local.store import Store
 from chi_edge_lab.local.web import NotFound, Route, WrongHost
+from chi_edge_lab.local.wsproxy import SocketProxy
 from chi_edge_lab.local.zunapi.limits import Limits
+from chi_edge_lab.local.zunapi.machine import Containers
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +46,11 @@ class Site:
         self.network = Network(config, self.store)
         self.reservations = Reservations(config, self.store)
         self._leases: asyncio.Task[None] | None = None
+        self.profile = profile_named(config.profile)
+        self.forwarder = Forwarder(self)
+        self.network.on_change = self.forwarder.update
+        self.containers = Containers(self)
+        self.proxy = SocketProxy(self)
 
     @property
     def limits(self) -> Limits:
@@ -65,10 +74,9 @@ class Site:
 
     async def start(self) -> None:
         """Take up what an earlier process left: containers that run, listeners of floating IPs."""
-        self._leases = asyncio.create_task(self.reservations.watch(self.lease_ended))
-
-    def lease_ended(self, reservation_ids: list[str]) -> None:
-        """A lease is over: its containers are deleted."""
+        await self.forwarder.start()
+        await asyncio.get_running_loop().run_in_executor(None, self.containers.restore)
+        self._leases = asyncio.create_task(self.reservations.watch(self.containers.leases_ended))
 
     async def close(self) -> None:
         """Let go of everything; containers go on."""
@@ -76,6 +84,9 @@ class Site:
             self._leases.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._leases
+        await self.proxy.close()
+        await self.forwarder.close()
+        await asyncio.get_running_loop().run_in_executor(None, self.containers.close)
         self.engine.close()
         self.store.close()
 
@@ -87,6 +98,8 @@ class Application(web.Application):
         rules: list[Route] = site_api.routes(site)
         rules += _below("/identity", identity_api.routes(site))
         rules += _below("/network", network_api.routes(site))
+        rules += _below("/container", zunapi.routes(site))
+        rules += site.proxy.routes()
         if site.config.profile == "chi-edge":
             rules += _below("/reservation", reservations_api.routes(site))
         super().__init__(

@@ -49,9 +49,12 @@ class Container:
     host: str | None = None
     # below: not shown by the API
     args: list[str] | None = None  # the command that was asked for (the k8s driver shows another one)
+    pid1_stdin: bool = False  # `interactive` and `tty` as asked for (the k8s driver shows both as true)
+    pid1_tty: bool = False
     mounts: list[dict[str, str]] | None = None  # {"destination", "source": base64}
     reservation_id: str | None = None
     device_profiles: list[str] | None = None
+    fixed_ip: str | None = None  # the address that was asked for
     port_id: str | None = None
     websocket_token: str | None = None
     restarts: int = 0
@@ -89,6 +92,15 @@ class Event:
     finish_time: float | None = None
     result: str | None = None
     traceback: str | None = None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """An image made by commit: the id that was answered, and what the engine calls it."""
+
+    uuid: str
+    project_id: str
+    name: str
 
 
 @dataclass(frozen=True)
