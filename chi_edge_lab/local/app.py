@@ -107,8 +107,6 @@ class Application(web.Application):
             default_handler_class=NotFound,
             default_handler_args={"site": site},
             log_function=_log_request,
-            # of the websocket proxy: a client that vanished is noticed within a minute
-            websocket_ping_interval=30,
         )
 
     def find_handler(  # type: ignore[override]  # a private type of Tornado, whose base this is

@@ -26,6 +26,7 @@ from chi_edge_lab.local.config import (
     SiteConfig,
     SiteProblem,
     default_directory,
+    make_private,
 )
 
 STALE = (
@@ -92,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add("start", _start, "start the site, unless it runs", engine)
     add("stop", _stop, "stop the site; its containers go on and are there again at the next start")
+    add("destroy", _destroy, "stop the site, delete its containers and remove all its files")
     add("status", _status, "say whether the site runs (exit code 1: it does not)")
     env = add("env", _env, "print OS_* variables for other programs; starts the site if need be", engine)
     env.add_argument("--user", default="edge", help="edge (default), other (a stranger), admin")
@@ -128,6 +130,15 @@ def _stop(options: argparse.Namespace) -> int:
         print("The local site is not running.")
     else:
         print("The local site has stopped. Its containers go on; they are there again at the next start.")
+    return 0
+
+
+def _destroy(options: argparse.Namespace) -> int:
+    count = process.destroy(options.directory)
+    if options.json:
+        _print({"destroyed": True, "containers": count, "directory": str(options.directory)})
+    else:
+        print(f"The local site is gone: {count} container(s) and {options.directory}.")
     return 0
 
 
@@ -211,6 +222,7 @@ def _serve(options: argparse.Namespace) -> int:
             f"The local site answers at {running.auth_url}; Ctrl-C ends it, its containers go on.", flush=True
         )
 
+    make_private(options.directory)
     process.log_to(options.directory / "site.log")
     process.serve(options.directory, options.profile, options.engine, ready)
     return 0

@@ -8,7 +8,7 @@ from typing import cast
 
 from chi_edge_lab.local.config import SiteConfig, SiteProblem
 from chi_edge_lab.local.engines import probe
-from chi_edge_lab.local.engines.base import Engine, EngineUnavailable
+from chi_edge_lab.local.engines.base import Engine, EngineError, EngineUnavailable
 
 
 def choose(config: SiteConfig, asked: str) -> Engine:
@@ -23,7 +23,8 @@ def choose(config: SiteConfig, asked: str) -> Engine:
         count = containers(config.directory / "site.sqlite")
         if count:
             raise SiteProblem(
-                f"The site in {config.directory} has {count} container(s) in the {recorded} engine: delete them before you start it with {asked}, or use another --dir."
+                f"The site in {config.directory} has {count} container(s) in the {recorded} engine: "
+                f"delete them before you start it with {asked}, or use another --dir."
             )
     directory = config.directory / "engine"
     directory.mkdir(mode=0o700, exist_ok=True)
@@ -31,6 +32,25 @@ def choose(config: SiteConfig, asked: str) -> Engine:
         return probe.choose(cast("probe.EngineName", asked), directory)
     except EngineUnavailable as error:
         raise SiteProblem(str(error)) from error
+
+
+def remove_containers(config: SiteConfig) -> int:
+    """Remove all containers of a site that does not run; how many there were. Raises SiteProblem."""
+    if config.engine not in probe.ORDER:  # it was never started
+        return 0
+    try:
+        engine = probe.open_engine(config.engine, config.directory / "engine")
+    except EngineUnavailable as error:
+        raise SiteProblem(f"The containers of {config.directory} cannot be removed: {error}") from error
+    try:
+        ids = engine.list()
+        for id in ids:
+            engine.remove(id)
+    except EngineError as error:
+        raise SiteProblem(f"A container of {config.directory} cannot be removed: {error}") from error
+    finally:
+        engine.close()
+    return len(ids)
 
 
 def containers(database: Path) -> int:

@@ -12,6 +12,7 @@ import logging.handlers
 import os
 import re
 import select
+import shutil
 import signal
 import sys
 import time
@@ -93,6 +94,23 @@ def stop(directory: Path) -> Runtime | None:
     if runtime.find(directory) is None:
         runtime.forget(directory)
     return running
+
+
+def destroy(directory: Path) -> int:
+    """End the site, remove its containers and then all its files; returns how many containers there were.
+
+    Raises SiteProblem, and leaves the files, when a container cannot be removed.
+    """
+    from chi_edge_lab.local import engine_choice
+
+    if not (directory / "site.json").exists():  # not a site's directory: nothing in it is ours to remove
+        raise SiteProblem(f"There is no site in {directory}.")
+    busy = f"The site in {directory} is being started by another process."
+    with runtime.lock(directory / "start.lock", timeout=START_SECONDS, busy=busy):
+        stop(directory)
+        count = engine_choice.remove_containers(SiteConfig.open(directory))
+        shutil.rmtree(directory)
+    return count
 
 
 def answers(running: Runtime) -> bool:

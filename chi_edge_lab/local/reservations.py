@@ -274,8 +274,8 @@ def _reservations(given: Any) -> list[dict[str, Any]]:
         if kind != "device":
             raise Refusal(400, f"The {kind} resource type is not supported")
         try:
-            least = int(one.get("min") or 1)
-            most = int(one.get("max") or least)
+            least = int(one.get("min", 1))
+            most = int(one.get("max", least))
         except (TypeError, ValueError):
             raise Refusal(400, "min and max of a reservation must be numbers") from None
         if not 1 <= least <= most:

@@ -71,7 +71,7 @@ class OneLease(BlazarHandler):
 
     def delete(self, id: str) -> None:
         lease = self.site.reservations.delete(self.project(), id)
-        self.site.lease_ended([r.id for r in lease.reservation_list()])
+        self.site.containers.leases_ended([r.id for r in lease.reservation_list()])
         self.answer(None, 204)
 
 
