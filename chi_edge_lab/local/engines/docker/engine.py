@@ -9,6 +9,7 @@ import secrets
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Literal
 
@@ -44,6 +45,7 @@ ID_LABEL = "chi-edge-lab.id"
 LOGS = {"max-size": "10m", "max-file": "3"}  # what a container may print before its oldest lines go
 LEAST_MEMORY = 6  # MiB; Docker refuses less
 SECONDS_TO_CONNECT = 5.0
+SECONDS_TO_REMOVE = 60.0
 
 
 class DockerEngine(Engine):
@@ -154,8 +156,18 @@ class DockerEngine(Engine):
             self._daemon.client.unpause(docker_id)
 
     def remove(self, id: str) -> None:
-        with contextlib.suppress(NoSuchContainer), self._container(id) as docker_id:
-            self._daemon.client.remove_container(docker_id, force=True, v=True)
+        deadline = time.monotonic() + SECONDS_TO_REMOVE
+        with contextlib.suppress(NoSuchContainer):
+            while True:
+                try:
+                    with self._container(id) as docker_id:
+                        self._daemon.client.remove_container(docker_id, force=True, v=True)
+                    break
+                except EngineError as error:
+                    # somebody else removes it just now: it is gone when we return, as we promise
+                    if "already in progress" not in str(error) or time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.05)
         self._docker_ids.pop(id, None)
         shutil.rmtree(self._mounts(id), ignore_errors=True)
 
@@ -258,7 +270,7 @@ class DockerEngine(Engine):
         return answer["Titles"], answer["Processes"] or []
 
     def get_archive(self, id: str, path: str, out: BinaryIO) -> PathStat:
-        with self._container(id) as docker_id, _paths():
+        with self._container(id) as docker_id, _paths(path):
             answer = self._daemon.stream(
                 f"/containers/{docker_id}/archive", path=parse.as_text(path, "path") or "/"
             )
@@ -267,7 +279,7 @@ class DockerEngine(Engine):
             return parse.path_stat(answer.headers["X-Docker-Container-Path-Stat"])
 
     def put_archive(self, id: str, path: str, tar: BinaryIO) -> None:
-        with self._container(id) as docker_id, _paths():
+        with self._container(id) as docker_id, _paths(path):
             self._daemon.send(
                 "PUT", f"/containers/{docker_id}/archive", tar, path=parse.as_text(path, "path") or "/"
             )
@@ -367,16 +379,18 @@ class DockerEngine(Engine):
 
 
 @contextlib.contextmanager
-def _paths() -> Iterator[None]:
-    """What the daemon says of a path that is not there, as PathNotFound."""
+def _paths(path: str) -> Iterator[None]:
+    """What the daemon says of a path that is not there, as PathNotFound in our words (its own show its files)."""
     try:
         yield
     except NoSuchContainer:
         raise
     except EngineError as error:
         low = str(error).lower()
+        if "not a directory" in low and "lstat" not in low:
+            raise PathNotFound(f"{path} is not a directory in the container.") from error
         if any(text in low for text in ("could not find the file", "no such file", "not a directory")):
-            raise PathNotFound(str(error)) from error
+            raise PathNotFound(f"There is no {path} in the container.") from error
         raise
 
 
