@@ -59,7 +59,7 @@ def engine(engine_name: str, engine_directory: pathlib.Path) -> Iterator[Engine]
 
 @pytest.fixture
 def make(engine: Engine) -> Iterator[Make]:
-    """Makes containers that go with the test: `make(*command, start=True, **fields of Spec)` returns the id."""
+    """`make(*command, start=True, **fields of Spec)` makes a container that goes with the test."""
     made = []
 
     def make(*command: str, start: bool = True, **fields: object) -> str:

@@ -380,7 +380,7 @@ class DockerEngine(Engine):
 
 @contextlib.contextmanager
 def _paths(path: str) -> Iterator[None]:
-    """What the daemon says of a path that is not there, as PathNotFound in our words (its own show its files)."""
+    """What the daemon says of a path as PathNotFound, in words that do not show its own files."""
     try:
         yield
     except NoSuchContainer:

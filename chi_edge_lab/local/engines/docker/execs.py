@@ -88,7 +88,7 @@ def open_terminal(
 class _Sink:
     """Where the output of a command goes.
 
-    What looks like the runtime's refusal is kept back in `refusal` until the exit code tells whether it is one.
+    What looks like the runtime's refusal is kept in `refusal` until the exit code tells whether it is one.
     """
 
     def __init__(self, stdout: BinaryIO | None, max_output: int) -> None:
