@@ -19,7 +19,6 @@ from urllib.parse import urlencode, urlsplit
 
 from chi_edge_lab.local.engines.base import EngineError, EngineUnavailable, NoSuchContainer, NotRunning
 
-SECONDS_TO_CONNECT = 5.0
 SECONDS_TO_ANSWER = 60.0  # a loaded daemon takes long to start or to remove a container
 MAX_HEAD = 64 * 1024  # bytes of an answer's head; the daemon's are below 1 KiB
 
@@ -134,17 +133,13 @@ class Daemon:
 
     def _connect(self) -> socket.socket:
         parts = urlsplit(self.url)
+        unix = parts.scheme == "unix"
+        sock = socket.socket(socket.AF_UNIX if unix else socket.AF_INET)
         try:
-            if parts.scheme == "unix":
-                sock = socket.socket(socket.AF_UNIX)
-                sock.settimeout(SECONDS_TO_ANSWER)
-                sock.connect(parts.path)
-                return sock
-            sock = socket.create_connection(
-                (parts.hostname or "127.0.0.1", parts.port or 2375), SECONDS_TO_CONNECT
-            )
             sock.settimeout(SECONDS_TO_ANSWER)
+            sock.connect(parts.path if unix else (parts.hostname or "127.0.0.1", parts.port or 2375))
         except OSError as error:
+            sock.close()
             raise EngineUnavailable(
                 f"The container daemon at {self.url} does not answer ({error})."
             ) from error

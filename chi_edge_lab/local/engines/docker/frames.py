@@ -72,7 +72,7 @@ def tty_messages(chunks: Iterable[bytes]) -> Iterator[tuple[Stream, bytes]]:
 
 
 def _end_of_message(buffer: bytearray, more: int) -> int:
-    """Where the first message ends; 0 while it may go on. `more`: bytes that must be there after a full one."""
+    """Where the first message ends; 0 while it may go on (`more` bytes must follow a full one)."""
     stamp = _TIME.match(buffer)
     full = (stamp.end() if stamp else 0) + PARTIAL
     newline = buffer.find(b"\n", 0, full)
