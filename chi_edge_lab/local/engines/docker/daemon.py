@@ -39,6 +39,7 @@ class Daemon:
         self.url = url
         self._api_error: type[Exception] = docker.errors.APIError
         self._http_error: type[Exception] = requests.RequestException
+        self._connect().close()  # the SDK would leave its socket open where nobody answers
         try:
             self.client: Any = docker.APIClient(base_url=url, version="auto", timeout=SECONDS_TO_ANSWER)
             version = self.client.version()
@@ -140,9 +141,7 @@ class Daemon:
             sock.connect(parts.path if unix else (parts.hostname or "127.0.0.1", parts.port or 2375))
         except OSError as error:
             sock.close()
-            raise EngineUnavailable(
-                f"The container daemon at {self.url} does not answer ({error})."
-            ) from error
+            raise EngineUnavailable(f"No container daemon answers at {self.url} ({error}).") from error
         return sock
 
 
