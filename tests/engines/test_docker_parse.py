@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from chi_edge_lab.local.engines.base import EngineError, NoSuchContainer, NotRunning
+from chi_edge_lab.local.engines.base import EngineError, ImageNotFound, NoSuchContainer, NotRunning
 from chi_edge_lab.local.engines.docker import daemon, parse
 
 
@@ -56,7 +56,7 @@ def test_text_that_json_would_change_is_refused() -> None:
         (409, "Container 12 is not running", NotRunning),
         (409, "Container 12 is paused, unpause the container before exec", NotRunning),
         (500, "Container 12 is not paused", NotRunning),
-        (404, "No such image: x", EngineError),
+        (404, "No such image: x", ImageNotFound),
         (500, "", EngineError),
     ],
 )

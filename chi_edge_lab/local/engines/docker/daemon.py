@@ -17,9 +17,16 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 from urllib.parse import urlencode, urlsplit
 
-from chi_edge_lab.local.engines.base import EngineError, EngineUnavailable, NoSuchContainer, NotRunning
+from chi_edge_lab.local.engines.base import (
+    EngineError,
+    EngineUnavailable,
+    ImageNotFound,
+    NoSuchContainer,
+    NotRunning,
+)
 
 SECONDS_TO_ANSWER = 60.0  # a loaded daemon takes long to start or to remove a container
+CONNECTIONS = 64  # kept open; as many as the site has threads
 MAX_HEAD = 64 * 1024  # bytes of an answer's head; the daemon's are below 1 KiB
 
 
@@ -41,7 +48,9 @@ class Daemon:
         self._http_error: type[Exception] = requests.RequestException
         self._connect().close()  # the SDK would leave its socket open where nobody answers
         try:
-            self.client: Any = docker.APIClient(base_url=url, version="auto", timeout=SECONDS_TO_ANSWER)
+            self.client: Any = docker.APIClient(
+                base_url=url, version="auto", timeout=SECONDS_TO_ANSWER, max_pool_size=CONNECTIONS
+            )
             version = self.client.version()
         except (docker.errors.DockerException, OSError) as error:
             raise EngineUnavailable(
@@ -195,6 +204,8 @@ def error_for(status: int, message: str) -> EngineError:
     low = text.lower()
     if status == 404 and "no such container" in low:
         return NoSuchContainer(text)
+    if status == 404 and "no such image" in low:
+        return ImageNotFound(text)
     if status in (409, 500) and ("is not running" in low or "is paused" in low or "not paused" in low):
         return NotRunning(text)
     return EngineError(text)

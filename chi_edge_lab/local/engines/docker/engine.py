@@ -103,6 +103,7 @@ class DockerEngine(Engine):
     # -- life
 
     def create(self, spec: Spec) -> None:
+        # spec.address is left out: the daemon gives addresses of its own network, see State.address
         image = self._catalogue.find(spec.image)
         client = self._daemon.client
         limits: dict[str, Any] = {}

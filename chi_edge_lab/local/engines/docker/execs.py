@@ -188,7 +188,12 @@ def _create(
 
 
 def _start(daemon: Daemon, exec_id: str, *, tty: bool) -> socket.socket:
-    return daemon.open("POST", f"/exec/{exec_id}/start", body={"Detach": False, "Tty": tty})
+    try:
+        return daemon.open("POST", f"/exec/{exec_id}/start", body={"Detach": False, "Tty": tty})
+    except EngineError as error:
+        if "OCI runtime" in str(error):  # Podman tells it here and not in the output
+            raise CommandNotFound(str(error)) from error
+        raise
 
 
 def _inspect(daemon: Daemon, exec_id: str) -> dict[str, Any]:
