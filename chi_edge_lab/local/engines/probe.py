@@ -74,17 +74,20 @@ def try_out(engine: Engine) -> None:
         engine.on_exit = before
 
 
-def _tried(name: Literal["namespaces", "docker"], directory: pathlib.Path) -> Engine:
+def open_engine(name: Literal["namespaces", "docker"], directory: pathlib.Path) -> Engine:
+    """The engine of this name, not tried out. Raises EngineUnavailable where it sees at once that it cannot work."""
     # imported here: the docker SDK takes 200 ms and may be missing
-    engine: Engine
     if name == "namespaces":
         from chi_edge_lab.local.engines.namespaces import NamespacesEngine
 
-        engine = NamespacesEngine(directory / name)
-    else:
-        from chi_edge_lab.local.engines.docker import DockerEngine
+        return NamespacesEngine(directory / name)
+    from chi_edge_lab.local.engines.docker import DockerEngine
 
-        engine = DockerEngine(directory / name)
+    return DockerEngine(directory / name)
+
+
+def _tried(name: Literal["namespaces", "docker"], directory: pathlib.Path) -> Engine:
+    engine = open_engine(name, directory)
     try:
         try_out(engine)
     except EngineUnavailable:
