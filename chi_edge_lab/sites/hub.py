@@ -135,7 +135,7 @@ def _seconds(value: Any) -> float | None:
 
 
 def _expiry_of(token: str) -> float | None:
-    """`exp` of a JSON web token; None where the token is something else. Its signature is the hub's business."""
+    """`exp` of a JSON web token; None for another kind of token. Its signature is the hub's business."""
     parts = token.split(".")
     if len(parts) != 3:
         return None
