@@ -62,7 +62,7 @@ def test_execute_longer_than_five_seconds(site: ZunSite, running: Any) -> None:
 
 
 def test_logs(site: ZunSite, create: Create) -> None:
-    script = "for i in 1 2 3; do echo line $i; done; echo oops >&2; sleep 3600"
+    script = "for i in 1 2 3; do echo line $i; done; echo oops >&2; trap 'exit 0' TERM; sleep 3600 & wait"
     container = create(command=["sh", "-c", script])
     deadline = time.monotonic() + 10
     logs = ""
