@@ -146,14 +146,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def site(site_name: str, request: pytest.FixtureRequest) -> ZunSite:
+def site(site_name: str) -> ZunSite:
     if site_name == "environment":
         env = {name: value for name, value in os.environ.items() if name.startswith(("OS_", "CHI_EDGE_LAB_"))}
         found = ZunSite(site_name, env, os.environ.get("CHI_EDGE_LAB_DIALECT", "docker"), env.get("CHI_EDGE_LAB_IMAGE", "busybox"))
         return found
     profile, engine = site_name.rsplit("-", 1)
-    if engine == "docker":
-        request.getfixturevalue("docker_engine")
     running = local_site(profile, engine)
     dialect = "k8s" if profile == "chi-edge" else "docker"
     return ZunSite(site_name, running.env, dialect, str(running.images()[0]["name"]))
