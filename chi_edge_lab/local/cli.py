@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from chi_edge_lab.local import process, runtime
+from chi_edge_lab.local import engine_choice, process, runtime
 from chi_edge_lab.local.client import SiteClient
 from chi_edge_lab.local.config import (
     DOMAIN_NAME,
@@ -145,17 +145,18 @@ def _destroy(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     running = runtime.find(options.directory)
     answers = running is not None and process.answers(running)
+    count = engine_choice.containers(options.directory / "site.sqlite")
     if options.json:
         said = dataclasses.asdict(running) if running else {"directory": str(options.directory)}
-        _print({"running": running is not None, "answers": answers, **said})
+        _print({"running": running is not None, "answers": answers, "containers": count, **said})
     elif running is None:
-        print(f"The local site is not running (files in {options.directory}).")
+        print(f"The local site is not running ({count} container(s), files in {options.directory}).")
     elif not answers:
         print(f"The local site runs (process {running.pid}) but does not answer.")
     else:
         print(
             f"The local site runs: profile {running.profile}, engine {running.engine}, {running.auth_url} "
-            f"(process {running.pid}, files in {running.directory})"
+            f"({count} container(s), process {running.pid}, files in {running.directory})"
         )
     return 0 if answers else 1
 

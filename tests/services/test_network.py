@@ -8,20 +8,23 @@ from pathlib import Path
 
 import openstack
 import pytest
+from keystoneauth1.session import Session
 from openstack import exceptions
 
 from chi_edge_lab.local.config import Settings, SiteConfig
 from chi_edge_lab.local.network import Network, NetworkError
 from chi_edge_lab.local.store import Store
 from tests.localsite import LocalSite
+from tests.services.test_identity import plugin
 
 PROJECT = "p" * 32
 
 
 @pytest.fixture
 def connection(site: LocalSite) -> Iterator[openstack.connection.Connection]:
-    names = {name.removeprefix("OS_").lower(): value for name, value in site.env.items() if name.startswith("OS_")}
-    with openstack.connect(load_envvars=False, load_yaml_config=False, **names) as cloud:
+    with openstack.connection.Connection(
+        session=Session(auth=plugin(site)), region_name="local", load_envvars=False, load_yaml_config=False
+    ) as cloud:
         yield cloud
 
 
