@@ -128,16 +128,16 @@ class NamespacesEngine(Engine):
 
     def _report_end(self, identifier: str) -> None:
         home = self._home(identifier)
-        limit = time.monotonic() + _KILL_SECONDS
-        while home.is_live() and time.monotonic() < limit:
-            time.sleep(0.005)  # its connection closes a moment before its shim is gone
-        run = self._unreported(home)
         callback = self._callback
-        if run is None or callback is None:
-            return
-        with contextlib.suppress(FileNotFoundError):  # removed just now
+        try:
+            self._wait_for_end(home, _KILL_SECONDS)  # its connection closes a moment before its shim is gone
+            run = self._unreported(home)
+            if run is None or callback is None:
+                return
             (home.path / "reported").write_text(run, encoding="ascii")
-            callback(identifier)
+        except FileNotFoundError:
+            return  # removed just now, by someone who knows
+        callback(identifier)
 
     # -- images
 
@@ -306,18 +306,35 @@ class NamespacesEngine(Engine):
             with client.connection(home) as end:
                 client.send(end, {"op": "watch"})
                 for number, seconds in steps:
-                    client.ask(home, {"op": "signal", "signal": int(number)})
+                    self._signal(home, number)
                     if state.status == "paused":
                         self._continue(home)
                     if select.select([end], [], [], max(0.0, seconds))[0]:
                         break
         except NotRunning:
             pass  # noqa: SIM105 it has ended by itself
-        limit = time.monotonic() + _KILL_SECONDS
+        if not self._wait_for_end(home, 1.0):
+            home.kill_shim()  # it hangs; the kernel kills the container with it
+            if not self._wait_for_end(home, _KILL_SECONDS):
+                raise EngineError(f"The container {id} does not end, although it was killed.")
+
+    def _signal(self, home: Home, number: signal.Signals) -> None:
+        try:
+            client.ask(home, {"op": "signal", "signal": int(number)})
+        except NotRunning:
+            raise
+        except EngineError:
+            if number != signal.SIGKILL:
+                raise
+            home.kill_shim()
+
+    def _wait_for_end(self, home: Home, seconds: float) -> bool:
+        limit = time.monotonic() + seconds
         while home.is_live():
             if time.monotonic() > limit:
-                raise EngineError(f"The container {id} does not end, although it was killed.")
+                return False
             time.sleep(0.002)
+        return True
 
     def kill(self, id: str, signal: str | int = "KILL") -> None:  # noqa: A002
         number = _signal_number(signal)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -120,6 +121,23 @@ class Home:
     def _exit_of(self, run: dict[str, Any]) -> dict[str, Any] | None:
         ended = read_json(self.path / "exit.json")
         return ended if ended is not None and ended["run"] == run["run"] else None
+
+    def kill_shim(self) -> None:
+        """Kill the supervisor, and so the container. For one that does not answer."""
+        run = self.run()
+        if run is None or run["boot"] != procs.boot_id():
+            return
+        try:
+            handle = os.pidfd_open(run["shim"])
+        except ProcessLookupError:
+            return
+        try:
+            if procs.is_alive(run["shim"], run["shim_started"]):
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        finally:
+            os.close(handle)
 
     def is_live(self) -> bool:
         """Whether pid 1 runs or is paused."""

@@ -5,6 +5,7 @@ A packet has a size limit that depends on the machine, so a long message travels
 
 from __future__ import annotations
 
+import array
 import json
 import os
 import socket
@@ -47,7 +48,7 @@ def send(connection: socket.socket, message: Message, fds: Sequence[int] = ()) -
 
 def receive(connection: socket.socket) -> tuple[Message | None, list[int]]:
     """The next message and its descriptors (close-on-exec); (None, []) at the end. Raises OSError, ValueError."""
-    body, fds, _, _ = socket.recv_fds(connection, _INLINE, _MAX_FDS, socket.MSG_CMSG_CLOEXEC)
+    body, fds = receive_packet(connection)
     if not body:
         close_all(fds)
         return None, []
@@ -65,6 +66,18 @@ def receive(connection: socket.socket) -> tuple[Message | None, list[int]]:
         close_all(fds)
         raise
     return message, fds
+
+
+def receive_packet(connection: socket.socket) -> tuple[bytes, list[int]]:
+    """One packet and its descriptors, close-on-exec: `socket.recv_fds` forgets to pass its flags on. Raises OSError."""
+    fds = array.array("i")
+    body, extra, _, _ = connection.recvmsg(
+        _INLINE, socket.CMSG_LEN(_MAX_FDS * fds.itemsize), socket.MSG_CMSG_CLOEXEC
+    )
+    for level, kind, data in extra:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+    return body, list(fds)
 
 
 def _read_memory(memory: int) -> bytes:

@@ -111,6 +111,7 @@ class Shim:
             },
         )
         self._answer({"pid": self._pid})
+        self._reap()  # a short program has ended before the loop could be told
         while self._ended is None:
             self._loop.step(self._timeout())
             self._stdio.drop_stalled()
@@ -168,7 +169,7 @@ class Shim:
                 os.waitpid(self._pid, 0)
                 raise ExecFailure(failure["message"])
             if run["tty"]:
-                _, fds, _, _ = socket.recv_fds(ours, 1, 1, socket.MSG_CMSG_CLOEXEC)
+                _, fds = protocol.receive_packet(ours)
                 if not fds:
                     raise SandboxError("the container ended before it had a terminal")
                 self._master = fds[0]
