@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +70,8 @@ class Zun:
 
 
 @pytest.fixture
-def zun(site: LocalSite) -> Iterator[Zun]:
-    yield Zun(site)
+def zun(site: LocalSite) -> Zun:
+    return Zun(site)
 
 
 def test_a_floating_ip_reaches_an_exposed_port(zun: Zun) -> None:
@@ -113,7 +113,13 @@ def test_a_floating_ip_reaches_an_exposed_port(zun: Zun) -> None:
 
 def test_the_end_of_a_lease_takes_its_containers(zun: Zun) -> None:
     device = {"resource_type": "device", "min": 1, "max": 1, "resource_properties": ""}
-    body = {"name": "short", "start_date": "now", "end_date": date(3600), "reservations": [device], "events": []}
+    body = {
+        "name": "short",
+        "start_date": "now",
+        "end_date": date(3600),
+        "reservations": [device],
+        "events": [],
+    }
     lease = zun.blazar.post("/leases", json=body).json()["lease"]
     uuid = zun.run("leased", ["sleep", "1000"], reservation=lease["reservations"][0]["id"])
     zun.blazar.put(f"/leases/{lease['id']}", json={"end_date": date(1.5)})
@@ -166,7 +172,7 @@ def test_the_unmodified_openstack_command_line(site: LocalSite, tmp_path: Path) 
     made = openstack("floating", "ip", "create", "public")
     shown = openstack("floating", "ip", "list")
     assert made["floating_ip_address"] in {row["Floating IP Address"] for row in shown}
-    assert openstack("application", "credential", "create", "of-openstack")["secret"]
+    assert openstack("application", "credential", "create", "of-openstack")["Secret"]
     for command in (
         ("floating", "ip", "delete", made["floating_ip_address"]),
         ("application", "credential", "delete", "of-openstack"),
@@ -179,5 +185,3 @@ def test_the_unmodified_openstack_command_line(site: LocalSite, tmp_path: Path) 
             timeout=60,
         )
         assert done.returncode == 0, done.stderr
-
-
