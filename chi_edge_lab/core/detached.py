@@ -107,7 +107,7 @@ class Detached:
         )
 
 
-def start(client: Client, uuid: str, argv: Sequence[str], *, patience: float | None = None) -> Detached:
+def start(client: Client, uuid: str, argv: Sequence[str | bytes], *, patience: float | None = None) -> Detached:
     """Start a command and wait for its end for at most `patience` seconds (default: what the site's exec limit allows).
 
     Raises NoShell, FileError (no directory can be written), InvalidState and the client's errors.
