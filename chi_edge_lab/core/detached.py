@@ -22,8 +22,8 @@ _NO_PLACE = 91
 # $1: the private directory, $2: the process that the starter waits for, then the command. The subshell keeps `exit` and other
 # builtins from ending the job itself. The exit code is there once the file is not empty.
 _JOB = (
-    'trap "kill \\$c;wait \\$c;echo 143 >\\"\\$0/code\\";exit" TERM;s=$1;shift;("$@") >"$0/out" 2>&1 </dev/null & c=$!;'
-    'wait $c;echo $? >"$0/code";[ -f "$0/late" ]||kill $s'
+    'trap "kill \\$c;wait \\$c;echo 143 >\\"\\$t/code\\";exit" TERM;t=$1 s=$2;shift 2;("$@") >"$t/out" 2>&1 </dev/null & c=$!;'
+    'wait $c;echo $? >"$t/code";[ -f "$t/late" ]||kill $s'
 )
 # $1: name of the directory, $2: seconds to wait, $3: blocks to read, then the command. It waits for a `sleep` that the job
 # ends, as POSIX sh has no wait with a time limit.

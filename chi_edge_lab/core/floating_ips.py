@@ -14,6 +14,7 @@ from chi_edge_lab.core.progress import Cancel, Reporter
 from chi_edge_lab.errors import BadInput, Conflict, EdgeLabError, NotFound, OverQuota
 from chi_edge_lab.zun import Client
 from chi_edge_lab.zun.models import Container, FloatingIP
+from chi_edge_lab.zun.network import Network
 
 PORT_TIMEOUT = 60.0  # seconds after Running within which a container gets its address
 _ours: set[str] = set()  # ids of the floating IPs that this process allocated
@@ -23,9 +24,9 @@ _lock = threading.Lock()
 def allocate(client: Client) -> FloatingIP:
     """Allocate a new floating IP. Raises OverQuota or Conflict with a sentence when none is to be had."""
     try:
-        floating = client.create_floating_ip()
+        floating = Network(client.login).create_floating_ip()
     except (Conflict, OverQuota) as error:
-        unbound = [one.floating_ip_address for one in client.floating_ips() if not one.port_id and one.floating_ip_address]
+        unbound = [one.floating_ip_address for one in Network(client.login).floating_ips() if not one.port_id and one.floating_ip_address]
         hint = (
             f"Unbound in your project, maybe in use by others of it: {', '.join(unbound)}. Name one to take it."
             if unbound
@@ -44,7 +45,7 @@ def allocate(client: Client) -> FloatingIP:
 def find(client: Client, uuid: str) -> list[FloatingIP]:
     """The floating IPs bound to a container."""
     ports = _ports(client.get_container(uuid))
-    return [one for one in client.floating_ips() if one.port_id and one.port_id in ports] if ports else []
+    return [one for one in Network(client.login).floating_ips() if one.port_id and one.port_id in ports] if ports else []
 
 
 def by_address(client: Client, address: str) -> FloatingIP:
@@ -53,7 +54,7 @@ def by_address(client: Client, address: str) -> FloatingIP:
         wanted = str(ipaddress.ip_address(str(address).strip()))
     except ValueError:
         raise BadInput(f"{address!r} is not an IP address.") from None
-    every = client.floating_ips()
+    every = Network(client.login).floating_ips()
     for floating in every:
         if floating.floating_ip_address == wanted:
             return floating
@@ -75,7 +76,7 @@ def attach(
         client, uuid, lambda one: bool(_ports(one)), goal="get a network port", timeout=timeout, reporter=reporter
     )
     ports = _ports(container)
-    bound = [one for one in client.floating_ips() if one.port_id in ports]
+    bound = [one for one in Network(client.login).floating_ips() if one.port_id in ports]
     if chosen is None and bound:
         return _address(bound[0])
     if chosen is not None and chosen.port_id:
@@ -88,7 +89,7 @@ def attach(
     fresh = chosen is None
     floating = chosen or _unused_of_ours(client) or allocate(client)
     try:
-        client.update_floating_ip(floating.id, ports[0])
+        Network(client.login).update_floating_ip(floating.id, ports[0])
     except EdgeLabError as error:
         if fresh:
             release(client, _address(floating))
@@ -103,14 +104,14 @@ def detach(client: Client, address: str) -> None:
     """Unbind a floating IP; it stays the project's. Nothing to do when it is unbound."""
     floating = by_address(client, address)
     if floating.port_id:
-        client.update_floating_ip(floating.id, None)
+        Network(client.login).update_floating_ip(floating.id, None)
 
 
 def release(client: Client, address: str) -> bool:
     """Give a floating IP back to the site, bound or not. False when the project has it no longer."""
     try:
         floating = by_address(client, address)
-        client.delete_floating_ip(floating.id)
+        Network(client.login).delete_floating_ip(floating.id)
     except NotFound:
         return False
     with _lock:
@@ -121,7 +122,7 @@ def release(client: Client, address: str) -> bool:
 def _unused_of_ours(client: Client) -> FloatingIP | None:
     with _lock:
         ours = set(_ours)
-    return next((one for one in client.floating_ips() if one.id in ours and not one.port_id), None) if ours else None
+    return next((one for one in Network(client.login).floating_ips() if one.id in ours and not one.port_id), None) if ours else None
 
 
 def _ports(container: Container) -> list[str]:

@@ -11,16 +11,13 @@ import base64
 import binascii
 import secrets
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import quote_plus
 
-from chi_edge_lab.errors import Conflict, ExecTimeout, FileError, InvalidState, NoShell, ServerError
+from chi_edge_lab.errors import BadInput, Conflict, ExecTimeout, FileError, InvalidState, NoShell, ServerError
 from chi_edge_lab.zun import Client
 
-# The command travels in the URL of `execute`. eventlet (upstream Zun's server) and most proxies take 8 kB of request line.
-URL_LIMIT = 6000
-_STAGE_PIECE = 700  # bytes of a script sent at a time when it is longer; each may take 7 characters of URL
+# Linux takes 128 KiB for one argument; what is too long for a URL the client sends in the request's body
+COMMAND_LIMIT = 120_000
 _NO_BINARY = frozenset({-1, 126, 127})  # k8s driver, docker, a shell
 _DECODE = (
     'i=$#;while [ $i -gt 0 ];do a=$1;case $a in *\\\\*)a=$(printf %b/ "$a");a=${a%/};;esac;'
@@ -60,8 +57,8 @@ def run(client: Client, uuid: str, script: str, *arguments: str | bytes) -> Repl
     decode = _DECODE if any("\\" in argument for argument in encoded) else ""
     framed = _framed(script, mark, decode)
     command = shlex.join(["sh", "-c", framed, "sh", *encoded])
-    if len(quote_plus(command)) > URL_LIMIT:
-        return _run_staged(client, uuid, script, mark, arguments)
+    if len(command) > COMMAND_LIMIT:
+        raise BadInput(f"The command is {len(command)} characters long; the limit is {COMMAND_LIMIT}.")
     return _parse(_execute(client, uuid, command), mark, client, uuid)
 
 
@@ -125,22 +122,6 @@ def _parse(answer: tuple[str, int | None], mark: str, client: Client, uuid: str)
         raise ServerError("The output of an exec arrived damaged (it is not the base64 that was sent).") from None
     output, _, code = raw.rpartition(b"\n")
     return Reply(output, int(code))
-
-
-def _run_staged(client: Client, uuid: str, script: str, mark: str, arguments: Sequence[str | bytes]) -> Reply:
-    """Write a script that is too long for a URL into a file in pieces, run and remove it."""
-    raw = [argument.encode("utf-8", "surrogateescape") if isinstance(argument, str) else argument for argument in arguments]
-    quoted = b" ".join(b"'" + argument.replace(b"'", b"'\\''") + b"'" for argument in raw)
-    content = b'rm -f -- "$0"\nset -- ' + quoted + b"\n" + _framed(script, mark).encode()
-    place = temporary_place(client, uuid)
-    name = place + f"/.chi-edge-lab-script-{mark[1:]}".encode()
-    append = 'umask 077;printf %b "$2" >>"$1"'
-    for start in range(0, len(content), _STAGE_PIECE):
-        piece = encode_argument(content[start : start + _STAGE_PIECE])
-        output, code = _execute(client, uuid, shlex.join(["sh", "-c", append, "sh", place.decode() + "/" + name.decode().rpartition("/")[2], piece]))
-        if code != 0:
-            raise FileError(f"A long command cannot be prepared in the container's {place.decode()}: {output.strip()[:200]}")
-    return _parse(_execute(client, uuid, shlex.join(["sh", name.decode()])), mark, client, uuid)
 
 
 FIND_PLACE = 'for d in "${TMPDIR:-/tmp}" /tmp /var/tmp /dev/shm /run .;do '
