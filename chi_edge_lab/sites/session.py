@@ -121,9 +121,14 @@ class Login:
             errors.LoginError, errors.Unreachable: the login does not work.
         """
         with self._explained():
-            found = self.session.get_endpoint(
-                service_type=service_type, interface=self.interface, region_name=self.region_name
-            )
+            try:
+                found = self.session.get_endpoint(
+                    service_type=service_type, interface=self.interface, region_name=self.region_name
+                )
+            except ksa.EmptyCatalog:
+                raise
+            except ksa.EndpointNotFound:
+                found = None
         if not found:
             raise self._no_service(service_type)
         return str(found).rstrip("/")
