@@ -96,7 +96,7 @@ def _examine(site: str | None, project: str | None) -> Iterator[Finding]:
     for what, look in _LOOKS:
         try:
             yield look(client, login)
-        except errors.EdgeLabError as problem:
+        except errors.EdgeLabError as problem:  # noqa: PERF203 - one failure must not hide the next
             yield _bad(what, problem)
 
 
@@ -163,7 +163,7 @@ def _reservations(client: Client, login: Login) -> Finding:
         "reservation",
         "warn",
         "There is no active lease of a device, and a container cannot be created without one.",
-        "Make a lease of an edge device (in the portal, or with python-chi's lease module), then wait for ACTIVE.",
+        "Make a lease of an edge device (in the portal, or with python-chi), then wait until it is ACTIVE.",
     )
 
 
