@@ -121,9 +121,14 @@ class Login:
             errors.LoginError, errors.Unreachable: the login does not work.
         """
         with self._explained():
-            found = self.session.get_endpoint(
-                service_type=service_type, interface=self.interface, region_name=self.region_name
-            )
+            try:
+                found = self.session.get_endpoint(
+                    service_type=service_type, interface=self.interface, region_name=self.region_name
+                )
+            except ksa.EmptyCatalog:
+                raise
+            except ksa.EndpointNotFound:
+                found = None
         if not found:
             raise self._no_service(service_type)
         return str(found).rstrip("/")
@@ -177,7 +182,7 @@ class Login:
         try:
             yield
         except (ksa.ClientException, OSError) as problem:
-            raise explain(problem, f"log in to {self.site}", region=self.region_name) from None
+            raise explain(problem, f"log in to {self.site}") from None
 
     def _no_service(self, service_type: str) -> errors.NoContainerService:
         regions = self.regions()
@@ -186,15 +191,21 @@ class Login:
         having = [region for region, types in regions.items() if wanted & set(types)]
         if self.region_name and self.region_name not in regions:
             return errors.NoContainerService(
-                f"{self.site} has no region {self.region_name!r}; it has {', '.join(regions) or 'none'}.",
+                f"The site at {self.auth_url} has no region {self.region_name!r}; "
+                f"it has {', '.join(regions) or 'none'}.",
                 hint=f"Set OS_REGION_NAME (region_name in clouds.yaml) to {_any_of(having)}."
                 if having
                 else "None of them has a container service; choose another site.",
             )
+        if having and (self.region_name is None or self.region_name in having):
+            return errors.NoContainerService(
+                f"The {service_type} service of {self.site} has no {self.interface!r} interface.",
+                hint="Set OS_INTERFACE (interface in clouds.yaml) to public.",
+            )
         if having:
             return errors.NoContainerService(
-                f"The {service_type} service of {self.site} is not in region {self.region_name or '(none)'} "
-                f"but in {', '.join(having)}, or not on its {self.interface} interface.",
+                f"The {service_type} service of {self.site} is not in region {self.region_name} "
+                f"but in {', '.join(having)}.",
                 hint=f"Set OS_REGION_NAME (region_name in clouds.yaml) to {_any_of(having)}.",
             )
         services = sorted({kind for types in regions.values() for kind in types if kind})
