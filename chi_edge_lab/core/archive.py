@@ -21,7 +21,7 @@ MEMBERS_LIMIT = 200_000
 DEPTH_LIMIT = 200  # folders within folders
 SIZE_LIMIT = 1 << 40  # bytes, where the caller knows no better
 _NAMES_SHOWN = 5
-_MTIME_LATEST = 1 << 33  # the year 2242; later ones break utime on some file systems
+MTIME_LATEST = 1 << 33  # the year 2242; later ones break utime on some file systems
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def build(members: list[Member], *, uid: int, gid: int, endless: bool = False) -
             info = tarfile.TarInfo(paths.to_text(member.path))
             info.uid, info.gid, info.uname, info.gname = uid, gid, "", ""
             info.mode = member.mode & 0o777
-            info.mtime = max(0, min(member.mtime, _MTIME_LATEST))
+            info.mtime = max(0, min(member.mtime, MTIME_LATEST))
             if member.kind == "directory":
                 info.type = tarfile.DIRTYPE
                 tar.addfile(info)
@@ -204,7 +204,7 @@ def _write(tar: tarfile.TarFile, plan: dict[bytes, tarfile.TarInfo], into: Path)
         os.makedirs(os.path.dirname(place), mode=0o755, exist_ok=True)
         written += _copy(tar, source, place)
         os.chmod(place, safe_mode(info.mode))
-        mtime = max(0, min(int(info.mtime), _MTIME_LATEST))
+        mtime = max(0, min(int(info.mtime), MTIME_LATEST))
         os.utime(place, (mtime, mtime))
     for place, target in links:
         os.makedirs(os.path.dirname(place), mode=0o755, exist_ok=True)
@@ -224,3 +224,17 @@ def _copy(tar: tarfile.TarFile, info: tarfile.TarInfo, place: bytes) -> int:
             file.write(piece)
             left -= len(piece)
     return info.size
+
+
+def contents(data: bytes) -> dict[bytes, bytes]:
+    """path -> content of the files of a small tar. Raises TransferError as `extract`."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:", encoding="utf-8", errors="surrogateescape") as tar:
+            found = {}
+            for info in _members(tar, MEMBERS_LIMIT):
+                file = tar.extractfile(info) if info.isreg() else None
+                if file is not None:
+                    found[member_path(info.name.encode("utf-8", "surrogateescape"))] = file.read()
+            return found
+    except (tarfile.TarError, EOFError) as error:
+        raise TransferError(f"The site sent an archive that is cut off or damaged ({error}).") from error

@@ -115,11 +115,11 @@ class Merger:
             joined = lines[: len(self._seen)] == self._seen
             fresh = lines[len(self._seen) :] if joined else lines
         else:
-            overlap = _overlap(self._seen, lines)
+            overlap = _align(self._seen, lines)
             joined = overlap > 0 or not lines
             fresh = lines[overlap:]
         if not joined:
-            overlap = _overlap(self._seen, lines)  # a rotated log can overlap though its beginning is gone
+            overlap = _align(self._seen, lines)  # a rotated log can overlap though its beginning is gone
             joined, fresh = overlap > 0, lines[overlap:]
             if not joined:
                 self._whole = len(lines) < asked
@@ -132,27 +132,52 @@ class Merger:
 
     def joins(self, window: Sequence[str], asked: int) -> bool:
         """Whether this window overlaps what was seen (asked before `new_lines`, to fetch a larger window otherwise)."""
-        return not self._seen or not window or len(window) < asked or _overlap(self._seen, list(window)) > 0
+        return not self._seen or not window or len(window) < asked or _align(self._seen, list(window)) > 0
 
 
-def _overlap(seen: Sequence[str], window: Sequence[str]) -> int:
-    """Length of the longest beginning of `window` that is an end of `seen` (Knuth-Morris-Pratt, linear time)."""
+def _align(seen: Sequence[str], window: Sequence[str]) -> int:
+    """How many lines at the beginning of `window` were seen; 0 where the two do not meet.
+
+    Either the window goes further back than `seen`, which then lies in it whole, or it begins within `seen`. Where several
+    places fit (equal lines with equal timestamps) the one with the fewest new lines is taken.
+    """
     if not seen or not window:
         return 0
-    seen = seen[-len(window) :]
-    table = [0] * len(window)
+    if len(window) >= len(seen):
+        inside = _last_end(seen, window)
+        if inside:
+            return inside
+    table = _failures(window)
     k = 0
-    for i in range(1, len(window)):
-        while k and window[i] != window[k]:
-            k = table[k - 1]
-        k += window[i] == window[k]
-        table[i] = k
-    k = 0
-    for line in seen:
+    for line in seen[-len(window) :]:
         while k and (k == len(window) or line != window[k]):
             k = table[k - 1]
         k += line == window[k]
     return k
+
+
+def _last_end(part: Sequence[str], whole: Sequence[str]) -> int:
+    """Where the last occurrence of `part` in `whole` ends; 0 where there is none (Knuth-Morris-Pratt, linear time)."""
+    table = _failures(part)
+    k = end = 0
+    for position, line in enumerate(whole, 1):
+        while k and (k == len(part) or line != part[k]):
+            k = table[k - 1]
+        k += line == part[k]
+        if k == len(part):
+            end = position
+    return end
+
+
+def _failures(part: Sequence[str]) -> list[int]:
+    table = [0] * len(part)
+    k = 0
+    for position in range(1, len(part)):
+        while k and part[position] != part[k]:
+            k = table[k - 1]
+        k += part[position] == part[k]
+        table[position] = k
+    return table
 
 
 def follow(
@@ -170,7 +195,7 @@ def follow(
     Cancelled, and the client's errors when the site stays ill.
     """
     reporter, merger = Reporter(None, cancel), Merger()
-    window, pause, sick = max(tail, 1), POLL_FIRST, 0
+    window, pause, sick = max(tail, WINDOW), POLL_FIRST, 0
     first, ended = True, False
     while True:
         try:
@@ -194,11 +219,11 @@ def follow(
         fresh, joined = merger.new_lines(lines, window)
         if not joined and len(lines) >= window:
             yield Gap("", "[lines are missing here: they came faster than they could be fetched]")
-        for line in fresh:
+        for line in fresh[-tail:] if first and tail else [] if first else fresh:
             yield parse_line(line)
         if ended and not fresh:
             return
-        window = max(WINDOW, min(window, 4 * len(fresh)), tail if first else 0)
+        window = WINDOW if first else max(WINDOW, min(window, 4 * len(fresh)))
         first = False
         pause = POLL_FIRST if fresh else min(pause * 1.5, POLL_LONGEST)
         reporter.sleep(0.0 if ended else pause, "The log is no longer followed.")

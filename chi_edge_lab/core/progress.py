@@ -35,7 +35,7 @@ class Reporter:
 
     def __init__(self, on_progress: OnProgress | None = None, cancel: Cancel | None = None) -> None:
         self._on_progress = on_progress
-        self._cancel = cancel
+        self.cancel = cancel
         self._began = time.monotonic()
         self._stage_began = self._began
         self._last: tuple[str, str, int | None] = ("", "", None)
@@ -62,7 +62,7 @@ class Reporter:
 
     def check(self, state: str) -> None:
         """Raise `Cancelled` with `state` (a sentence of how things are left) when the caller wants to stop."""
-        if self._cancel is not None and self._cancel():
+        if self.cancel is not None and self.cancel():
             raise Cancelled(f"Cancelled. {state}")
 
     def sleep(self, seconds: float, state: str) -> None:
