@@ -38,17 +38,18 @@ def list_sites() -> list[Site]:
         errors.LoginError: clouds.yaml cannot be read.
     """
     sites = [Site(name, "local", f"this machine, {profile} profile") for name, profile in PROFILES.items()]
-    clouds = []
-    for name in cloud_names():
-        try:
-            settings = cloud_settings(name)
-        except errors.BadCredentials as problem:
-            clouds.append(Site(name, "cloud", f"clouds.yaml, incomplete: {problem.message}"))
-        else:
-            clouds.append(Site(name, "cloud", settings.source, settings.auth_url))
+    clouds = [_cloud(name) for name in cloud_names()]
     if all(site.name != CHI_EDGE for site in clouds):
         sites.append(Site(CHI_EDGE, "chameleon", "Chameleon's edge testbed", CHI_EDGE_URL))
     return sites + clouds
+
+
+def _cloud(name: str) -> Site:
+    try:
+        settings = cloud_settings(name)
+    except errors.BadCredentials as problem:
+        return Site(name, "cloud", f"clouds.yaml, incomplete: {problem.message}")
+    return Site(name, "cloud", settings.source, settings.auth_url)
 
 
 def check_name(name: str) -> str:
@@ -129,8 +130,8 @@ def _chi_edge() -> Settings:
     if found is None:
         raise errors.BadCredentials(
             f"There are no credentials for {CHI_EDGE} here.",
-            hint="Make an application credential in its portal (Identity, Application Credentials) and put its "
-            "clouds.yaml here, or source its openrc file.",
+            hint="Make an application credential in its portal (Identity, Application Credentials) "
+            "and put its clouds.yaml here, or source its openrc file.",
         )
     if "applicationcredential" in found.auth_type and urlsplit(found.auth_url).hostname != host:
         raise errors.BadCredentials(

@@ -105,7 +105,7 @@ def hub_plugin(hub: HubToken, options: Mapping[str, Any]) -> Any:
     from keystoneauth1 import exceptions as ksa
     from keystoneauth1.identity.v3 import OidcAccessToken
 
-    class HubAccessToken(OidcAccessToken):  # type: ignore[misc]
+    class HubAccessToken(OidcAccessToken):
         def get_unscoped_auth_ref(self, session: Any) -> Any:
             self.access_token = hub.fresh()
             try:
@@ -135,7 +135,7 @@ def _seconds(value: Any) -> float | None:
 
 
 def _expiry_of(token: str) -> float | None:
-    """`exp` of a JSON web token; None where the token is something else. The signature is not our business."""
+    """`exp` of a JSON web token; None for another kind of token. Its signature is the hub's business."""
     parts = token.split(".")
     if len(parts) != 3:
         return None

@@ -70,14 +70,14 @@ def _of_keystone(problem: BaseException, doing: str) -> errors.EdgeLabError:
     text = brief(problem)
     if "cannot request a scope" in text:
         return errors.BadCredentials(
-            f"Could not {doing}: an application credential has its project in itself, and one was named besides.",
-            hint="Remove the project from the credentials (unset OS_PROJECT_NAME, OS_PROJECT_ID and the like).",
+            f"Could not {doing}: an application credential has its project in itself, and another was named.",
+            hint="Remove the project from the credentials (unset OS_PROJECT_NAME, OS_PROJECT_ID, ...).",
             request_id=request_id,
         )
     if status == 401:
         return errors.BadCredentials(
             f"Could not {doing}: the site refuses these credentials.",
-            hint="Wrong or expired user, password, secret or project; credentials of one site are no use on another.",
+            hint="Check user, password or secret and project; credentials of one site are no use on another.",
             request_id=request_id,
         )
     if status in (400, 403):

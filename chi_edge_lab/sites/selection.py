@@ -51,10 +51,11 @@ def current() -> Login:
 
 
 def login(site: str | None = None, project: str | None = None) -> Login:
-    """Log in to `site` and `project`, or to those in use. The same login comes back while it stays the same.
+    """Log in to `site` and `project`, or to those in use. The same login comes back while nothing changes.
 
-    A site is looked for in this order: the argument, `use_site()`, a session that python-chi was told to open,
-    OS_CLOUD, the OS_* variables (JupyterHub's login among them), the one cloud of clouds.yaml, the local site.
+    A site is looked for in this order: the argument, `use_site()`, a session that python-chi was told to
+    open, OS_CLOUD, the OS_* variables (JupyterHub's login among them), the one cloud of clouds.yaml, the
+    local site.
 
     Raises:
         errors.NoSite: no such site.

@@ -21,7 +21,7 @@ _CONNECTIONS = 32  # kept open at a time; the server extension's thread pool is 
 CONTAINER = "container"
 
 
-class EdgeSession(Session):  # type: ignore[misc]
+class EdgeSession(Session):
     """A keystoneauth session whose threads log in again together, not each for itself.
 
     keystoneauth drops its token at every 401. When many requests meet one expired token at once, all but the
@@ -140,7 +140,7 @@ class Login:
         """Log in and find the container service.
 
         Raises:
-            errors.BadCredentials, errors.NoContainerService, errors.Unreachable: what is wrong, and what to do.
+            errors.BadCredentials, errors.NoContainerService, errors.Unreachable: what is wrong.
         """
         with self._explained():
             self.session.get_token()
@@ -186,7 +186,7 @@ class Login:
         having = [region for region, types in regions.items() if wanted & set(types)]
         if self.region_name and self.region_name not in regions:
             return errors.NoContainerService(
-                f"{self.site} has no region {self.region_name!r}; its regions are {', '.join(regions) or 'none'}.",
+                f"{self.site} has no region {self.region_name!r}; it has {', '.join(regions) or 'none'}.",
                 hint=f"Set OS_REGION_NAME (region_name in clouds.yaml) to {_any_of(having)}."
                 if having
                 else "None of them has a container service; choose another site.",
@@ -236,7 +236,7 @@ def open_login(settings: Settings) -> Login:
 
 def _plugin(settings: Settings) -> Any:
     try:
-        loader = loading.get_plugin_loader(settings.auth_type)
+        loader: Any = loading.get_plugin_loader(settings.auth_type)
         known = {option.dest for option in loader.get_options()}
         options = {key: value for key, value in settings.auth.items() if key in known}
         if settings.auth_type == "v3oidcaccesstoken" and settings.kind == "hub":

@@ -29,7 +29,8 @@ _NOT_AUTH = frozenset(
      "client_config_file", "client_secure_file"}
 )  # fmt: skip
 _OLD_NAMES = {
-    "tenant_name": "project_name", "tenant_id": "project_id", "auth_token": "token", "endpoint_type": "interface",
+    "tenant_name": "project_name", "tenant_id": "project_id", "auth_token": "token",
+    "endpoint_type": "interface",
 }  # fmt: skip
 _SHORT_TYPES = {"password": "v3password", "token": "v3token"}
 
@@ -77,7 +78,7 @@ class Settings:
             return self
         if "applicationcredential" in self.auth_type:
             raise errors.BadCredentials(
-                f"An application credential belongs to one project, so project {project!r} cannot be used with it.",
+                f"An application credential belongs to one project; {project!r} cannot be used with it.",
                 hint=f"Make an application credential in {project}, or log in with a password.",
             )
         domain = {
@@ -108,7 +109,7 @@ def from_environment(environ: Mapping[str, str] | None = None) -> Settings | Non
         verify = False
     cert: str | tuple[str, str] | None = values.get("cert")
     if cert and values.get("key"):
-        cert = (cert, values["key"])
+        cert = (values["cert"], values["key"])
     settings = Settings(
         site=values.get("region_name", "") or "OS_* variables",
         kind="environment",

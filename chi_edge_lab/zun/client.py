@@ -76,7 +76,7 @@ class Client:
 
     @functools.cached_property
     def zun(self) -> Any:
-        """A python-zunclient client (its `containers`, `images`, ...) over the same connection and version."""
+        """python-zunclient's client (`containers`, `images`, ...) over the same connection and version."""
         from chi_edge_lab.zun.zunclient import wrapped
 
         return wrapped(self._http)
@@ -96,19 +96,21 @@ class Client:
         doing = f"show container {ref!r}"
         return self._model(Container, self._http.call("GET", _path(ref), doing, timeout=SLOW), doing)
 
-    def create_container(self, request: CreateRequest) -> Container:
-        """Create (Zun answers while it is still Creating).
+    def create_container(self, request: CreateRequest, *, run: bool = False) -> Container:
+        """Create; Zun answers while it is still Creating.
+
+        `run` starts it as soon as it is there (CHI@Edge does so in any case; elsewhere it stays Created).
 
         Raises:
             errors.NotSupported: the site's version lacks a field that is set.
         """
         doing = f"create container {request.name or request.image!r}"
         body = request.body(self._version)
-        return self._model(
-            Container,
-            self._http.call("POST", "/containers", doing, body=body, timeout=SLOW, secret=True),
-            doing,
+        query = {"run": run or None}
+        reply = self._http.call(
+            "POST", "/containers", doing, query=query, body=body, timeout=SLOW, secret=True
         )
+        return self._model(Container, reply, doing)
 
     def delete_container(self, uuid: str, *, stop: bool = False, force: bool = False) -> None:
         """Delete; `stop` stops a running one first, `force` is for admins on most sites."""
@@ -420,7 +422,7 @@ def _path(ref: str, action: str = "") -> str:
 
 
 def _placed(query: dict[str, Any]) -> dict[str, Any]:
-    """Parameters in the address, as every client sends them, or in the body where they are too long for it."""
+    """Parameters in the address, as every client sends them; in the body where they are too long for it."""
     return {"query": query} if len(quote(query["command"])) < _LONGEST_QUERY else {"body": query}
 
 

@@ -40,8 +40,8 @@ _MISSING_ON_DOCKER = {
     "attach_shell": "Here attach joins the container's main process; open a terminal with an exec instead.",
 }
 _ON_BOTH = frozenset(
-    {"create", "start", "stop", "restart", "rebuild", "rename", "delete", "exec", "logs", "log_timestamps", "stats",
-     "archive", "attach", "runtime", "floating_ip", "actions"}
+    {"create", "start", "stop", "restart", "rebuild", "rename", "delete", "exec", "logs", "log_timestamps",
+     "stats", "archive", "attach", "runtime", "floating_ip", "actions"}
 )  # fmt: skip
 CAPABILITIES = _ON_BOTH | frozenset(_MISSING_ON_K8S) | frozenset(_MISSING_ON_DOCKER)
 
@@ -130,7 +130,7 @@ DOCKER = Dialect(
     archive_limit=_ARCHIVE_LIMIT,
     name_rule=NameRule(
         re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,254}"),
-        "A container's name has 2 to 255 letters, digits, '_', '.' and '-', and begins with a letter or digit.",
+        "A container's name has 2 to 255 letters, digits, '_', '.' and '-'; the first is a letter or digit.",
     ),
 )
 

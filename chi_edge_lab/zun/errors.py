@@ -133,7 +133,9 @@ def _words_of(body: bytes) -> tuple[str, str]:
     listed = document.get("errors")
     if isinstance(listed, list) and listed and isinstance(listed[0], dict):
         first = listed[0]
-        return str(first.get("code") or ""), str(first.get("title") or first.get("detail") or "")
+        title, detail = str(first.get("title") or ""), str(first.get("detail") or "")
+        # of a 500 the title is only the status in words; the detail names what operators can look up
+        return str(first.get("code") or ""), detail if _CORRELATION.search(detail) else title or detail
     for key in ("error", "NeutronError"):
         single = document.get(key)
         if isinstance(single, dict):

@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import websocket
+from typing_extensions import Self
 from websocket._abnf import ABNF, frame_buffer
 
 from chi_edge_lab import errors
@@ -46,14 +47,14 @@ class Dropped(errors.ServerError):
     """The proxy took the connection and let go of it at once: what it does with a token it does not know."""
 
 
-class _BoundedBuffer(frame_buffer):  # type: ignore[misc]
+class _BoundedBuffer(frame_buffer):
     def recv_length(self) -> None:
         super().recv_length()
         if self.length is not None and self.length > _LARGEST_FRAME:
             raise websocket.WebSocketProtocolException("frame too large")
 
 
-class _WebSocket(websocket.WebSocket):  # type: ignore[misc]
+class _WebSocket(websocket.WebSocket):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.frame_buffer = _BoundedBuffer(self._recv, True)
@@ -98,7 +99,7 @@ class Socket:
         state = self._reason or "open"
         return f"<Socket {self._label}: {state}>"
 
-    def __enter__(self) -> Socket:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -167,7 +168,7 @@ class Socket:
         self._size = size
 
     def close(self, *, leave_running: bool = False) -> None:
-        """End the shell (a closed connection alone does not) and the connection. Never raises; takes up to 2 s.
+        """End the shell (a closed connection alone does not) and the connection. Never raises; up to 2 s.
 
         `leave_running`: only the connection. Attached to a docker site's main process that is always so.
         """
@@ -338,7 +339,7 @@ def connect(url: str, session: Any, **options: Any) -> Socket:
     except websocket.WebSocketBadStatusException as problem:
         status = int(getattr(problem, "status_code", 0) or 0)
         raise errors.ServerError(
-            f"The site's terminal proxy ({where}) answered {status or 'something else'} instead of opening {label}.",
+            f"The site's terminal proxy ({where}) does not open {label}: it answered {status or 'nonsense'}.",
             hint="A gateway between may not pass websockets on.",
             http_status=status or None,
         ) from None

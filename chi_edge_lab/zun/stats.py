@@ -1,7 +1,7 @@
 """One shape for what the two drivers report of a running container.
 
 docker: {"CPU %", "MEM USAGE(MiB)", "MEM LIMIT(MiB)", "MEM %", "BLOCK I/O(B)": "r/w", "NET I/O(B)": "rx/tx"}.
-k8s: {"cpu": "1234567n", "memory": "20480Ki"} from metrics-server, or null before the first sample (about 60 s).
+k8s: {"cpu": "1234567n", "memory": "20480Ki"} from metrics-server, null before the first sample (60 s).
 """
 
 from __future__ import annotations

@@ -96,8 +96,7 @@ class Transport(SessionClient):  # type: ignore[misc]
         headers = dict(kwargs.pop("headers", None) or {})
         api_versions.update_headers(headers, self.api_version)
         kwargs |= {"headers": headers, "timeout": (min(CONNECT, seconds), seconds)}
-        if url.startswith("/v1"):
-            url = url[len("/v1") :]
+        url = url.removeprefix("/v1")
         for _ in range(_REDIRECTS):
             response = self._send(url, method, doing, kwargs)
             if response.status_code not in (301, 302, 305, 307, 308) or not response.headers.get("location"):
@@ -120,7 +119,7 @@ class Transport(SessionClient):  # type: ignore[misc]
                     endpoint_override=self.endpoint_override,
                     **{**kwargs, "headers": dict(kwargs["headers"])},
                 )
-            except ksa.Unauthorized as problem:
+            except ksa.Unauthorized as problem:  # noqa: PERF203 - a retry loop
                 raise self._login_is_over(problem, doing) from None
             except ksa.ConnectTimeout as problem:
                 # the time limit is the caller's patience: no second helping
@@ -162,4 +161,4 @@ class Transport(SessionClient):  # type: ignore[misc]
 
 def _plain(method: str, url: str) -> str:
     """Words for a request that zunclient's own managers sent."""
-    return f"{method} {url.split('?')[0]}"
+    return f"{method} {url.partition('?')[0]}"

@@ -1,4 +1,4 @@
-"""The API version to speak with a site and the dialect of its driver: asked once per site, then remembered."""
+"""The API version to speak with a site and its driver's dialect: asked once per site, then remembered."""
 
 from __future__ import annotations
 

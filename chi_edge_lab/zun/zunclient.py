@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from zunclient.v1 import actions, availability_zones, capsules, containers, hosts, images
+from zunclient.v1 import (
+    actions,
+    availability_zones,
+    capsules,
+    containers,
+    hosts,
+    images,
+    quota_classes,
+    quotas,
+    registries,
+    services,
+    versions,
+)
 from zunclient.v1 import client as v1
-from zunclient.v1 import quota_classes, quotas, registries, services, versions
 
 from chi_edge_lab.zun.transport import Transport
 

@@ -1,0 +1,5 @@
+"""The namespaces engine: see `engine`."""
+
+from .engine import Limits, NamespacesEngine
+
+__all__ = ["Limits", "NamespacesEngine"]

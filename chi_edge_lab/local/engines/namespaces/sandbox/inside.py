@@ -1,0 +1,138 @@
+"""Processes in a sandbox: executing a program as pid 1 or joining a running sandbox."""
+
+# ruff: noqa: PTH - pathlib is slow to import
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import signal
+import termios
+from typing import Any, NoReturn
+
+from . import syscalls
+from .build import become_root
+
+# In this order: the user namespace gives the right to join the others.
+_KINDS = (
+    ("user", syscalls.CLONE_NEWUSER),
+    ("mnt", syscalls.CLONE_NEWNS),
+    ("net", syscalls.CLONE_NEWNET),
+    ("ipc", syscalls.CLONE_NEWIPC),
+    ("uts", syscalls.CLONE_NEWUTS),
+    ("cgroup", syscalls.CLONE_NEWCGROUP),
+    ("pid", syscalls.CLONE_NEWPID),
+)
+
+
+class Namespaces:
+    """The namespaces of a running container, held open by its shim."""
+
+    def __init__(self, pid: int) -> None:
+        self._fds: dict[str, tuple[int, int]] = {}
+        for name, kind in _KINDS:
+            try:
+                theirs, ours = os.stat(f"/proc/{pid}/ns/{name}"), os.stat(f"/proc/self/ns/{name}")
+            except FileNotFoundError:
+                continue  # this kernel has no such kind
+            if (theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino):
+                # Joining one we share already is refused (EPERM) once we are in the other user namespace.
+                self._fds[name] = (os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC), kind)
+
+    def join(self, kinds: tuple[str, ...] | None = None) -> None:
+        """Join (all, or those of `kinds`) and be root inside. Only for a process with one thread. Raises OSError.
+
+        The pid namespace counts from the next fork on.
+        """
+        syscalls.hide_from_ptrace()
+        for name, (fd, kind) in self._fds.items():
+            if kinds is None or name in kinds:
+                syscalls.setns(fd, kind)
+        become_root()
+        syscalls.hide_from_ptrace()  # a change of user resets it on some kernels
+
+    def close(self) -> None:
+        for fd, _ in self._fds.values():
+            os.close(fd)
+        self._fds.clear()
+
+
+class ExecFailure(Exception):
+    """A program could not be executed; `str()` is as runc says it."""
+
+
+def prepare_signals() -> None:
+    """Python ignores SIGPIPE and SIGXFSZ, and the shim has handlers: none of it is for the programs inside."""
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+def set_stdio(stdin: int, stdout: int, stderr: int) -> None:
+    """Make these the process's 0, 1 and 2. They may be any numbers, 0 to 2 as well."""
+    moved = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3) for fd in (stdin, stdout, stderr)]
+    for number, fd in enumerate(moved):
+        os.dup2(fd, number)
+
+
+def take_terminal(slave: int) -> None:
+    """Make the pty the controlling terminal and the stdio of this new session's leader."""
+    fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+    set_stdio(slave, slave, slave)
+
+
+def execute(argv: list[str], environment: dict[str, str], workdir: str) -> NoReturn:
+    """Drop privileges and become the program. PATH is searched here: `os.execvpe` imports a module, gone by now. Raises ExecFailure."""
+    os.umask(0o022)
+    try:
+        os.chdir(workdir)
+    except OSError as error:
+        raise ExecFailure(f'chdir to cwd ("{workdir}") failed: {_reason(error)}') from error
+    prepare_signals()
+    syscalls.drop_privileges()
+    program = argv[0]
+    if "/" in program:
+        _try(program, argv, environment)
+    denied = False
+    for directory in environment.get("PATH", "/usr/local/bin:/usr/bin:/bin").split(":"):
+        candidate = (directory or ".") + "/" + program
+        if not program or not os.path.exists(candidate) or os.path.isdir(candidate):
+            continue
+        if not os.access(candidate, os.X_OK):
+            denied = True
+            continue
+        _try(candidate, argv, environment)
+    if denied:
+        raise ExecFailure(f'exec: "{program}": permission denied')
+    raise ExecFailure(f'exec: "{program}": executable file not found in $PATH')
+
+
+def _try(path: str, argv: list[str], environment: dict[str, str]) -> NoReturn:
+    try:
+        os.execve(path, argv, environment)
+    except OSError as error:
+        if error.errno == errno.ENOENT and not os.path.lexists(path):
+            raise ExecFailure(f'exec: "{path}": stat {path}: no such file or directory') from error
+        if error.errno == errno.EACCES:
+            raise ExecFailure(f'exec: "{path}": permission denied') from error
+        raise ExecFailure(f"exec {path}: {_reason(error)}") from error
+    except ValueError as error:  # a NUL byte
+        raise ExecFailure(f"exec {path!r}: {error}") from error
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.ENOEXEC:
+        return "exec format error"
+    return (error.strerror or str(error)).lower()
+
+
+def report(fd: int, kind: str, message: str) -> None:
+    """Tell the shim, over a pipe that closes on exec, that it failed."""
+    os.write(fd, json.dumps({"kind": kind, "message": message}).encode() + b"\n")
+
+
+def read_report(text: bytes) -> dict[str, Any] | None:
+    """The last report in what came over the pipe; None when there was none."""
+    lines = [line for line in text.split(b"\n") if line.startswith(b"{")]
+    return json.loads(lines[-1]) if lines else None

@@ -1,0 +1,118 @@
+"""Writing the log of a container: lines with time and stream, in numbered files of bounded size and number.
+
+A record is `<ns since the epoch> <o|e> <F|P> <bytes>\\n`, as in Kubernetes' container logs: F is a full line, whose newline is the
+record's; P a part, of a line beyond 16 KiB (where Docker splits, too) or of a last line without newline. Bytes are kept as they are.
+"""
+
+# ruff: noqa: PTH - pathlib is slow to import
+from __future__ import annotations
+
+import os
+import time
+
+DIRECTORY = "log"
+_PART = 16 * 1024
+_SMALL_STEP = 10**9  # ns
+
+
+class Splitter:
+    """Cuts one stream into records."""
+
+    def __init__(self, stream: str) -> None:
+        self._tag = b"e" if stream == "stderr" else b"o"
+        self._rest = b""
+
+    def feed(self, chunk: bytes, clock: Clock) -> bytes:
+        """Records of the lines that `chunk` completes."""
+        lines = chunk.split(b"\n")
+        lines[0] = self._rest + lines[0]
+        rest = lines.pop()
+        records = []
+        for line in lines:
+            cut = line
+            while len(cut) > _PART:
+                records.append(self._record(clock, b"P", cut[:_PART]))
+                cut = cut[_PART:]
+            records.append(self._record(clock, b"F", cut))
+        while len(rest) >= _PART:
+            records.append(self._record(clock, b"P", rest[:_PART]))
+            rest = rest[_PART:]
+        self._rest = rest
+        return b"".join(records)
+
+    def end(self, clock: Clock) -> bytes:
+        """A record of what is left at the end of the stream, if any."""
+        rest, self._rest = self._rest, b""
+        return self._record(clock, b"P", rest) if rest else b""
+
+    def _record(self, clock: Clock, kind: bytes, data: bytes) -> bytes:
+        return b"%d %s %s %s\n" % (clock.next(), self._tag, kind, data)
+
+
+class Clock:
+    """Time stamps of one log: each later than the one before, so that lines keep their order when merged by time.
+
+    When the machine's clock goes back by more than a second, it is followed.
+    """
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def next(self) -> int:
+        now = time.time_ns()
+        if now <= self._last < now + _SMALL_STEP:
+            now = self._last + 1
+        self._last = now
+        return now
+
+
+class LogFile:
+    """Appends records; starts a new file when one is full and removes the oldest."""
+
+    def __init__(self, directory: str, max_bytes: int, max_files: int) -> None:
+        self._directory = directory
+        self._max_bytes = max_bytes
+        self._max_files = max_files
+        os.makedirs(directory, exist_ok=True)
+        self._number = max(numbers(directory), default=1)
+        self._fd = self._open(self._number)
+        self._size = os.fstat(self._fd).st_size
+
+    def _open(self, number: int) -> int:
+        path = os.path.join(self._directory, file_name(number))
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+    def append(self, records: bytes) -> None:
+        """Write whole records. A full disk loses lines, never the container: nothing is raised."""
+        if not records:
+            return
+        try:
+            if self._size and self._size + len(records) > self._max_bytes:
+                self._rotate()
+            view = memoryview(records)
+            while view:
+                written = os.write(self._fd, view)
+                view = view[written:]
+                self._size += written
+        except OSError:
+            return
+
+    def _rotate(self) -> None:
+        following = self._open(self._number + 1)
+        os.close(self._fd)
+        self._fd, self._number, self._size = following, self._number + 1, 0
+        for number in numbers(self._directory):
+            if number <= self._number - self._max_files:
+                os.unlink(os.path.join(self._directory, file_name(number)))
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def file_name(number: int) -> str:
+    return f"{number:08d}"
+
+
+def numbers(directory: str) -> list[int]:
+    """The numbers of the files of a log, oldest first."""
+    return sorted(int(name) for name in os.listdir(directory) if name.isdigit())
