@@ -13,6 +13,7 @@ import math
 import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 
 from chi_edge_lab import display
@@ -20,7 +21,7 @@ from chi_edge_lab.core import (
     actions, create, execute as _execute, floating_ips, lifecycle, logs as _logs, names, snapshot, terminal, transfer, validate, wait,
 )  # fmt: skip
 from chi_edge_lab.core.progress import Cancel, OnProgress
-from chi_edge_lab.errors import BadInput, Conflict, NotFound
+from chi_edge_lab.errors import BadInput, Conflict, ExecTimeout, NotFound
 from chi_edge_lab.zun import Client
 from chi_edge_lab.zun import models as zun
 
@@ -104,7 +105,7 @@ class Container:
         self.device_profiles = list(device_profiles) if device_profiles else []
         self.id: str | None = None
         self._status: str | None = None
-        self._created_at: str | None = None
+        self._created_at: datetime | None = None
         self._site: Client | None = None
 
     @classmethod
@@ -121,7 +122,7 @@ class Container:
         )  # fmt: skip
         made.id, made._status, made._site = found.uuid, found.status, client
         created = getattr(found, "created_at", None)
-        made._created_at = created.isoformat() if hasattr(created, "isoformat") else created
+        made._created_at = created if isinstance(created, datetime) else None
         return made
 
     # -- what it is ------------------------------------------------------------------------------
@@ -163,11 +164,10 @@ class Container:
         }
 
     @property
-    def created_at(self) -> str | None:
-        """When it was created, ISO 8601 in UTC; None before. CHI@Edge tells it only in the history of actions."""
+    def created_at(self) -> datetime | None:
+        """When it was created (UTC); None before. CHI@Edge tells it only in the history of actions."""
         if self._created_at is None and self.id:
-            moment = actions.created_at(self.client, self.zun_container)
-            self._created_at = moment.isoformat() if moment else None
+            self._created_at = actions.created_at(self.client, self.zun_container)
         return self._created_at
 
     def __repr__(self) -> str:
@@ -242,7 +242,7 @@ class Container:
     def _become(self, found: zun.Container) -> None:
         self.id, self._status = found.uuid, found.status
         if found.created_at is not None:
-            self._created_at = found.created_at.isoformat()
+            self._created_at = found.created_at
 
     def delete(self, *, cancel: Cancel | None = None) -> None:
         """Delete it, in whatever state it is, and wait until it is gone. Its floating IPs stay the project's. Nothing to do when it is gone."""
@@ -516,7 +516,7 @@ def _run(
     validate.argv(command)
     try:
         result = _execute.execute(client, uuid, command, timeout=timeout, on_output=on_output, cancel=cancel)
-    except _execute.ExecTimeout as error:
+    except ExecTimeout as error:
         if timeout is not None:
             raise
         warnings.warn(

@@ -26,7 +26,7 @@ STAGES = {
 }
 _NO_IMAGE = (
     "image not found", "no such image", "not found in the catalogue", "manifest unknown", "manifest for", "pull access denied",
-    "repository does not exist", "could not find image", "imagenotfound", "no image",
+    "repository does not exist", "could not find image", "imagenotfound", "no image", "download image",
 )  # fmt: skip
 _CATALOGUE_LONGEST = 20  # names listed in a message
 
@@ -190,7 +190,7 @@ def _image_missing(client: Client, image: str, said: str, request_id: str | None
     if len(names_there) > _CATALOGUE_LONGEST:
         hint = hint[:-1] + f" and {len(names_there) - _CATALOGUE_LONGEST} more."
     return ContainerFailed(
-        f"The image {image!r} was not found by the site: {said}", hint=hint, request_id=request_id, status_reason=said
+        f"The site could not get the image {image!r}: {said}", hint=hint, request_id=request_id, status_reason=said
     )
 
 

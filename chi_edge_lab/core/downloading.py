@@ -74,7 +74,8 @@ def download(
     reporter.check("Nothing was downloaded.")
     unchanged = f"{paths.shown(os.fspath(dest))} is as it was"
     blind: EdgeLabError | None = None
-    real, entries = raw, []
+    real = raw
+    entries: list[Entry] = []
     try:
         real, entries = _look(client, uuid, raw, reporter)
     except (NoShell, InvalidState) as error:
