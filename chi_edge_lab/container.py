@@ -1,8 +1,9 @@
 """Edge containers with the interface of python-chi's `chi.container`, of both its generations (1.0 and 1.2).
 
-`from chi_edge_lab import container` stands in for `from chi import container`. What is called the same means the same; where python-chi does
-something wrong (a wait that ignores an error, a download that leaves its folder, ...) this does not. Every long call also takes
-`on_progress` and `cancel` (see `chi_edge_lab.core`), and Ctrl-C ends it with a sentence of what state things are in.
+`from chi_edge_lab import container` stands in for `from chi import container`. What is called the same means
+the same; where python-chi does something wrong (a wait that ignores an error, a download that leaves its
+folder, ...) this does not. Every long call also takes `on_progress` and `cancel` (see `chi_edge_lab.core`),
+and Ctrl-C ends it with a sentence of what state things are in.
 """
 
 from __future__ import annotations
@@ -18,8 +19,23 @@ from typing import Any, TypeVar
 
 from chi_edge_lab import display
 from chi_edge_lab.core import (
-    actions, create, execute as _execute, floating_ips, lifecycle, logs as _logs, names, snapshot, terminal, transfer, validate, wait,
+    actions,
+    create,
+    floating_ips,
+    lifecycle,
+    names,
+    snapshot,
+    terminal,
+    transfer,
+    validate,
+    wait,
 )  # fmt: skip
+from chi_edge_lab.core import (
+    execute as _execute,
+)
+from chi_edge_lab.core import (
+    logs as _logs,
+)
 from chi_edge_lab.core.progress import Cancel, OnProgress
 from chi_edge_lab.errors import BadInput, Conflict, ExecTimeout, NotFound
 from chi_edge_lab.zun import Client
@@ -33,13 +49,16 @@ __all__ = [
 
 DEFAULT_IMAGE_DRIVER = "docker"
 DEFAULT_NETWORK = "containernet1"
-DEFAULT_START_TIMEOUT = 30 * 60  # seconds; an image may have to be pulled over an edge device's uplink (python-chi's number)
+DEFAULT_START_TIMEOUT = (
+    30 * 60
+)  # seconds; an image may have to be pulled over an edge device's uplink (python-chi's number)
 SHOWS = ("text", "widget")
 Result = TypeVar("Result")
 
 
 class ExitCode(str):
-    """The exit code of a command as python-chi gives it, a str ("0", "None" when the command still runs), that also equals its number.
+    """The exit code of a command as python-chi gives it, a str ("0", "None" when the command still runs),
+    that also equals its number.
 
     So `code == "0"`, `code == 0` and `int(code)` all work, whichever a notebook was written for.
     """
@@ -63,7 +82,9 @@ class ExitCode(str):
 
 
 def _client() -> Client:
-    """The client of the site and project that are chosen now (`use_site`, `use_project`, python-chi's context, ...)."""
+    """The client of the site and project that are chosen now (`use_site`, `use_project`, python-chi's
+    context, ...).
+    """
     from chi_edge_lab import sites
     from chi_edge_lab.zun import client_for
 
@@ -73,9 +94,10 @@ def _client() -> Client:
 class Container:
     """A container, described by its arguments and, once submitted, there on the site.
 
-    Attributes: `name, image_ref, exposed_ports, reservation_id, start, start_timeout, runtime, command, workdir, environment, device_profiles`
-    as given; `id` (and `uuid`, the same), None until the site has it; `status`, `addresses`, `zun_container` asked of the site each time;
-    `created_at`. `start_timeout` is in seconds, 0 means half an hour. A Container keeps to the site and project that it was first used on.
+    Attributes: `name, image_ref, exposed_ports, reservation_id, start, start_timeout, runtime, command,
+    workdir, environment, device_profiles` as given; `id` (and `uuid`, the same), None until the site has it;
+    `status`, `addresses`, `zun_container` asked of the site each time; `created_at`. `start_timeout` is in
+    seconds, 0 means half an hour. A Container keeps to the site and project that it was first used on.
     """
 
     def __init__(
@@ -141,7 +163,9 @@ class Container:
 
     @property
     def status(self) -> str | None:
-        """The status now ("Running", ...), asked of the site; None before it is submitted, "Deleted" when it is gone."""
+        """The status now ("Running", ...), asked of the site; None before it is submitted, "Deleted" when
+        it is gone.
+        """
         if self.id:
             try:
                 self._status = self.client.get_container(self.id).status
@@ -160,7 +184,8 @@ class Container:
         if self.id is None:
             return {}
         return {
-            network: [address.model_dump() for address in listed] for network, listed in self.zun_container.addresses.items()
+            network: [address.model_dump() for address in listed]
+            for network, listed in self.zun_container.addresses.items()
         }
 
     @property
@@ -171,7 +196,9 @@ class Container:
         return self._created_at
 
     def __repr__(self) -> str:
-        return f"<Container {self.name!r} {self._status or 'not submitted'}{f' {self.id}' if self.id else ''}>"
+        return (
+            f"<Container {self.name!r} {self._status or 'not submitted'}{f' {self.id}' if self.id else ''}>"
+        )
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         """The last known state, for a saved notebook: static, and without environment variables."""
@@ -203,14 +230,20 @@ class Container:
         on_progress: OnProgress | None = None,
         cancel: Cancel | None = None,
     ) -> Container | None:
-        """Create it on the site and, with `wait_for_active`, wait until it runs (`wait_timeout` seconds; None: `start_timeout`).
+        """Create it on the site and, with `wait_for_active`, wait until it runs (`wait_timeout` seconds;
+        None: `start_timeout`).
 
-        With `idempotent` a container of this name that is there already is taken over (this object becomes it, and it is returned); one in Error
-        raises. Raises what `core.create.create` does: BadInput before anything is sent, ContainerFailed with the
-        site's reason. `id` is set as soon as the site has the container, so that `delete()` works whatever comes after.
+        With `idempotent` a container of this name that is there already is taken over (this object becomes
+        it, and it is returned); one in Error raises. Raises what `core.create.create` does: BadInput before
+        anything is sent, ContainerFailed with the site's reason. `id` is set as soon as the site has the
+        container, so that `delete()` works whatever comes after.
         """
         _known_show(show)
-        limit = _limit(wait_timeout, "wait_timeout") or _limit(self.start_timeout, "start_timeout") or DEFAULT_START_TIMEOUT
+        limit = (
+            _limit(wait_timeout, "wait_timeout")
+            or _limit(self.start_timeout, "start_timeout")
+            or DEFAULT_START_TIMEOUT
+        )
         existing = self._existing() if idempotent else None
         if existing is not None:
             self._become(existing)
@@ -218,7 +251,10 @@ class Container:
                 self.wait("Running", limit, cancel=cancel, on_progress=on_progress)
         else:
             if self.id is not None and self.status != "Deleted":
-                raise Conflict(f"Container {self.name!r} was submitted already ({self.id}).", hint="Delete it first, or make another.")
+                raise Conflict(
+                    f"Container {self.name!r} was submitted already ({self.id}).",
+                    hint="Delete it first, or make another.",
+                )
             self.id = None
             found = create.create(
                 self.client, name=self.name, image=self.image_ref, command=self.command, environment=self.environment,
@@ -245,7 +281,9 @@ class Container:
             self._created_at = found.created_at
 
     def delete(self, *, cancel: Cancel | None = None) -> None:
-        """Delete it, in whatever state it is, and wait until it is gone. Its floating IPs stay the project's. Nothing to do when it is gone."""
+        """Delete it, in whatever state it is, and wait until it is gone. Its floating IPs stay the
+        project's. Nothing to do when it is gone.
+        """
         if self.id is None:
             return
         if not lifecycle.delete(self.client, self.id, cancel=cancel):
@@ -258,8 +296,9 @@ class Container:
     ) -> None:  # fmt: skip
         """Wait until it has `status`, for at most `timeout` seconds (None: no end).
 
-        The second positional argument is `timeout` as in python-chi 1.0, or `show` as in 1.2 (then the third is `timeout`). Raises ContainerFailed with the
-        site's reason when it goes to Error, ContainerGone, WaitTimeout.
+        The second positional argument is `timeout` as in python-chi 1.0, or `show` as in 1.2 (then the third
+        is `timeout`). Raises ContainerFailed with the site's reason when it goes to Error, ContainerGone,
+        WaitTimeout.
         """
         show, timeout = _wait_arguments(args, show, timeout)
         _known_show(show)
@@ -270,7 +309,9 @@ class Container:
         self._status = found.status
 
     def show(self, type: str = "text", wait_for_active: bool = False) -> None:  # noqa: A002
-        """Show its state: "text" prints it, "widget" shows a table in a notebook. Before `submit` what is known of it."""
+        """Show its state: "text" prints it, "widget" shows a table in a notebook. Before `submit` what is
+        known of it.
+        """
         _known_show(type)
         if wait_for_active and self.id:
             self.wait("Running")
@@ -293,9 +334,10 @@ class Container:
     ) -> tuple[str, ExitCode]:  # fmt: skip
         """Run one command (no shell: `sh -c '...'` for pipes) and give its output and exit code.
 
-        Without `timeout` a command that takes longer than the site waits (5 s) goes on in the container; then a warning says so, the output is
-        what there was, and the exit code is "None", as on CHI@Edge with python-chi. With `timeout` in seconds (`math.inf`: to the end) it is
-        waited for, and ExecTimeout is raised when it takes longer still. `run` is the same to the end.
+        Without `timeout` a command that takes longer than the site waits (5 s) goes on in the container; then
+        a warning says so, the output is what there was, and the exit code is "None", as on CHI@Edge with
+        python-chi. With `timeout` in seconds (`math.inf`: to the end) it is waited for, and ExecTimeout is
+        raised when it takes longer still. `run` is the same to the end.
         """
         result = _run(self.client, self._there(), command, timeout, on_output, cancel)
         return result["output"], ExitCode(str(result["exit_code"]))
@@ -304,25 +346,53 @@ class Container:
         self, command: str | Sequence[str], timeout: float | None = None, *,
         on_output: Callable[[str], None] | None = None, cancel: Cancel | None = None,
     ) -> tuple[str, ExitCode]:  # fmt: skip
-        """As `execute`, but to the command's end however long it takes (or `timeout` seconds, then ExecTimeout). Ctrl-C ends the command."""
-        return self.execute(command, math.inf if timeout is None else timeout, on_output=on_output, cancel=cancel)
+        """As `execute`, but to the command's end however long it takes (or `timeout` seconds, then
+        ExecTimeout). Ctrl-C ends the command.
+        """
+        return self.execute(
+            command, math.inf if timeout is None else timeout, on_output=on_output, cancel=cancel
+        )
 
     def upload(
-        self, source: str, remote_dest: str, *, on_progress: OnProgress | None = None, cancel: Cancel | None = None
+        self,
+        source: str,
+        remote_dest: str,
+        *,
+        on_progress: OnProgress | None = None,
+        cancel: Cancel | None = None,
     ) -> None:
-        """Upload a local file or folder into the existing folder `remote_dest`, under its own name: whole and verified, or not at all."""
-        transfer.upload(self.client, self._there(), source, remote_dest, on_progress=on_progress, cancel=cancel)
+        """Upload a local file or folder into the existing folder `remote_dest`, under its own name: whole
+        and verified, or not at all.
+        """
+        transfer.upload(
+            self.client, self._there(), source, remote_dest, on_progress=on_progress, cancel=cancel
+        )
 
     def download(
-        self, remote_source: str, dest: str, *, on_progress: OnProgress | None = None, cancel: Cancel | None = None
+        self,
+        remote_source: str,
+        dest: str,
+        *,
+        on_progress: OnProgress | None = None,
+        cancel: Cancel | None = None,
     ) -> None:
-        """Download into the local folder `dest`: a file under its own name, of a folder what is in it (as on CHI@Edge). Whole and verified, or not at all."""
+        """Download into the local folder `dest`: a file under its own name, of a folder what is in it (as
+        on CHI@Edge). Whole and verified, or not at all.
+        """
         transfer.download(
-            self.client, self._there(), remote_source, dest, content_only=True, on_progress=on_progress, cancel=cancel
+            self.client,
+            self._there(),
+            remote_source,
+            dest,
+            content_only=True,
+            on_progress=on_progress,
+            cancel=cancel,
         )
 
     def logs(self, stdout: bool = True, stderr: bool = True, *, tail: int | None = None) -> str:
-        """What it has printed, the last `tail` lines (default 10 000). CHI@Edge cannot tell stdout from stderr."""
+        """What it has printed, the last `tail` lines (default 10 000). CHI@Edge cannot tell stdout from
+        stderr.
+        """
         return _logs.snapshot(self.client, self._there(), stdout=stdout, stderr=stderr, tail=tail)
 
     def terminal(self, command: str = terminal.DEFAULT_SHELL) -> terminal.Terminal:
@@ -389,8 +459,8 @@ def create_container(
 ) -> Container:
     """Create a container, wait until it runs (`start_timeout` seconds, default half an hour) and return it.
 
-    `kwargs` are more of Zun's create fields (`command`, `environment`, `workdir`, `interactive`, `hints`, `device_profiles`, `runtime`, ...).
-    `platform_version` is sent on to CHI@Edge, which ignores it.
+    `kwargs` are more of Zun's create fields (`command`, `environment`, `workdir`, `interactive`, `hints`,
+    `device_profiles`, `runtime`, ...). `platform_version` is sent on to CHI@Edge, which ignores it.
     """
     client = _client()
     hints = dict(kwargs.pop("hints", None) or {})
@@ -418,7 +488,9 @@ def list_containers() -> list[Container]:
 
 
 def get_container(name: str) -> Container | None:
-    """The container of that name or uuid, None where there is none. Raises Conflict, with their ids, when several have the name."""
+    """The container of that name or uuid, None where there is none. Raises Conflict, with their ids, when
+    several have the name.
+    """
     client = _client()
     try:
         return Container._of(_find(client, name), client)
@@ -427,14 +499,18 @@ def get_container(name: str) -> Container | None:
 
 
 def snapshot_container(container_ref: str, repository: str, tag: str = "latest") -> str:
-    """Make an image of the container; returns the image's id. Raises NotSupported on CHI@Edge, whose driver cannot."""
+    """Make an image of the container; returns the image's id. Raises NotSupported on CHI@Edge, whose
+    driver cannot.
+    """
     client = _client()
     client.dialect.require("commit")
     return snapshot.snapshot(client, _uuid(client, container_ref), repository, tag)
 
 
 def destroy_container(container_ref: str) -> None:
-    """Delete the container in whatever state it is, and wait until it is gone. Nothing to do when there is none."""
+    """Delete the container in whatever state it is, and wait until it is gone. Nothing to do when there is
+    none.
+    """
     client = _client()
     try:
         found = lifecycle.delete(client, _uuid(client, container_ref))
@@ -451,26 +527,34 @@ def get_logs(container_ref: str, stdout: bool = True, stderr: bool = True) -> st
 
 
 def execute(container_ref: str, command: str | Sequence[str], timeout: float | None = None) -> dict[str, Any]:
-    """Run one command: a dict with "output" (str) and "exit_code" (int; None while it still runs). See `Container.execute`."""
+    """Run one command: a dict with "output" (str) and "exit_code" (int; None while it still runs). See
+    `Container.execute`.
+    """
     client = _client()
     return _run(client, _uuid(client, container_ref), command, timeout, None, None)
 
 
 def upload(container_ref: str, source: str, dest: str) -> dict[str, Any]:
-    """Upload a local file or folder into the existing folder `dest`: whole and verified, or not at all. Returns what was done."""
+    """Upload a local file or folder into the existing folder `dest`: whole and verified, or not at all.
+    Returns what was done.
+    """
     client = _client()
     done = transfer.upload(client, _uuid(client, container_ref), source, dest)
     return {"path": done.path, "files": done.files, "size": done.size, "sha256": done.sha256}
 
 
 def download(container_ref: str, source: str, dest: str) -> None:
-    """Download a file, or what is in a folder, into the local folder `dest`: whole and verified, or not at all."""
+    """Download a file, or what is in a folder, into the local folder `dest`: whole and verified, or not at
+    all.
+    """
     client = _client()
     transfer.download(client, _uuid(client, container_ref), source, dest, content_only=True)
 
 
 def wait_for_active(container_ref: str, timeout: float | None = 60 * 2) -> Container:
-    """Wait until the container runs (`timeout` seconds; None: no end) and return it. Raises WaitTimeout (a TimeoutError), ContainerFailed."""
+    """Wait until the container runs (`timeout` seconds; None: no end) and return it. Raises WaitTimeout (a
+    TimeoutError), ContainerFailed.
+    """
     client = _client()
     found = wait.wait(
         client, _uuid(client, container_ref), "Running", timeout=_limit(timeout, "timeout"),
@@ -527,7 +611,9 @@ def _run(
     return {"output": result.output, "exit_code": result.exit_code, "exec_id": None, "proxy_url": None}
 
 
-def _wait_arguments(args: tuple[Any, ...], show: str | None, timeout: float | None) -> tuple[str | None, float | None]:
+def _wait_arguments(
+    args: tuple[Any, ...], show: str | None, timeout: float | None
+) -> tuple[str | None, float | None]:
     """python-chi 1.0 has wait(status, timeout), 1.2 wait(status, show, timeout)."""
     if len(args) > 2:
         raise TypeError(f"wait() takes at most 3 positional arguments, not {len(args) + 1}")

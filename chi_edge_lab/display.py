@@ -34,7 +34,9 @@ def say(text: str) -> None:
 
 
 def stages(label: str) -> OnProgress | None:
-    """A callback that prints each stage once with the time it began ("web: requested · scheduled 0.3 s · running 1.2 s"); None where nobody reads."""
+    """A callback that prints each stage once with the time it began ("web: requested · scheduled 0.3 s ·
+    running 1.2 s"); None where nobody reads.
+    """
     if not is_watched():
         return None
     seen: list[str] = []
@@ -57,7 +59,9 @@ def _write(text: str) -> None:
 
 
 def table(rows: Mapping[str, Any]) -> str:
-    """An HTML table of names and values; everything in it is escaped, since names and reasons come from a site."""
+    """An HTML table of names and values; everything in it is escaped, since names and reasons come from a
+    site.
+    """
     cells = "".join(
         f"<tr><th style='text-align:left'>{html.escape(str(name))}</th>"
         f"<td style='text-align:left'>{html.escape(str(value))}</td></tr>"
@@ -71,6 +75,6 @@ def show(rows: Mapping[str, Any], kind: str) -> None:
     if kind == "widget" and in_notebook():
         from IPython.display import HTML, display
 
-        display(HTML(table(rows)))  # type: ignore[no-untyped-call]
+        display(HTML(table(rows)))
         return
     _write("".join(f"{name}: {value}\n" for name, value in rows.items()))

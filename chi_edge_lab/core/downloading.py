@@ -1,8 +1,9 @@
 """The road of a download.
 
-The tree is listed first; then small files come several to an exec and large ones in pieces, each with its sha256 from the container, into a
-staging directory beside the destination. Only execs are used (a single file's archive is empty on CHI@Edge, and no site streams one). Where nothing can be run in the
-container, docker sites give one archive of bounded size.
+The tree is listed first; then small files come several to an exec and large ones in pieces, each with its
+sha256 from the container, into a staging directory beside the destination. Only execs are used (a single
+file's archive is empty on CHI@Edge, and no site streams one). Where nothing can be run in the container,
+docker sites give one archive of bounded size.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from chi_edge_lab.core import archive, detached, execute, files, paths, scripts, shell
 from chi_edge_lab.core.listing import Entry
@@ -21,7 +23,17 @@ from chi_edge_lab.core.progress import Reporter
 from chi_edge_lab.core.result import TransferResult
 from chi_edge_lab.core.shell import Reply
 from chi_edge_lab.errors import (
-    BadInput, BadRequest, Cancelled, EdgeLabError, ExecTimeout, FileError, InvalidState, NoShell, NotFound, ServerError, TransferError,
+    BadInput,
+    BadRequest,
+    Cancelled,
+    EdgeLabError,
+    ExecTimeout,
+    FileError,
+    InvalidState,
+    NoShell,
+    NotFound,
+    ServerError,
+    TransferError,
 )  # fmt: skip
 from chi_edge_lab.zun import Client
 
@@ -32,7 +44,8 @@ _BATCH_FILES = 400
 _RETRIES = 3
 _BLIND_LIMIT = 32 << 20  # bytes of an archive that is held in memory
 
-# Checksums of "$@" (one line each, nothing where there is no tool), an empty line, then their content in a row
+# Checksums of "$@" (one line each, nothing where there is no tool), an empty line, then their content in a
+# row
 _BATCH = f"""cd -P -- "$1"||exit {scripts.MISSING}
 shift;command -v sha256sum >/dev/null&&for f;do sha256sum <"$f" 2>&1||exit {scripts.FAILED};done;echo
 cat -- "$@" 2>&1||exit {scripts.FAILED}"""
@@ -88,7 +101,9 @@ def download(
         try:
             if blind is not None:
                 return _download_blindly(client, uuid, raw, staging, began, blind, content_only=content_only)
-            return _fetch(client, uuid, real, _name(raw, real), entries, staging, reporter, began, content_only)
+            return _fetch(
+                client, uuid, real, _name(raw, real), entries, staging, reporter, began, content_only
+            )
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"The download was interrupted; {unchanged}.") from None
         except Cancelled:
@@ -96,7 +111,9 @@ def download(
         except OSError as error:
             if isinstance(error, EdgeLabError):
                 raise
-            raise TransferError(f"The download could not be written here: {error.strerror or error}; {unchanged}.") from error
+            raise TransferError(
+                f"The download could not be written here: {error.strerror or error}; {unchanged}."
+            ) from error
 
 
 def _look(client: Client, uuid: str, raw: bytes, reporter: Reporter) -> tuple[bytes, list[Entry]]:
@@ -111,7 +128,9 @@ def _look(client: Client, uuid: str, raw: bytes, reporter: Reporter) -> tuple[by
 
 
 def _name(raw: bytes, real: bytes) -> bytes:
-    """The name here: the last component as it was asked for, or of the real path where that is none ("/x/..")."""
+    """The name here: the last component as it was asked for, or of the real path where that is none
+    ("/x/..").
+    """
     asked = raw.rpartition(b"/")[2]
     return asked if asked not in {b"", b".", b".."} else real.rpartition(b"/")[2] or b"root"
 
@@ -126,20 +145,22 @@ def _fetch(
     total = sum(entry.size or 0 for entry in regular)
     free = staging.free_bytes()
     if total > free:
-        raise TransferError(f"There is not enough space here: {total} bytes are to be downloaded and {free} are free.")
+        raise TransferError(
+            f"There is not enough space here: {total} bytes are to be downloaded and {free} are free."
+        )
     job = _Job(client, uuid, real, staging, reporter, total)
     reporter.report("receiving", "receiving", done=0, total=total)
-    top = os.fsencode(staging.path) + b"/" + archive.member_path(name)
+    top = staging.path / paths.local(archive.member_path(name))
     digest = None
     if is_folder:
-        os.mkdir(top)
+        top.mkdir()
         for entry in entries[1:]:
             if entry.kind == "directory":
-                os.makedirs(_place(top, entry), exist_ok=True)
+                _place(top, entry).mkdir(parents=True, exist_ok=True)
         _fetch_many(job, top, regular)
         for entry in entries[1:]:
             if entry.kind == "link":
-                os.symlink(paths.to_bytes(entry.target or ""), _place(top, entry))
+                _place(top, entry).symlink_to(paths.local(paths.to_bytes(entry.target or "")))
     else:
         digest = _fetch_large(job, real, entries[0], top)
     reporter.check("")
@@ -147,19 +168,29 @@ def _fetch(
     placed = staging.place_content(name) if content_only and is_folder else staging.place(name)
     reporter.report("done", "downloaded and verified", done=total, total=total)
     return TransferResult(
-        str(placed), len(regular), job.done, time.monotonic() - began, "sha256" if job.by_sums else "read back", digest
+        str(placed),
+        len(regular),
+        job.done,
+        time.monotonic() - began,
+        "sha256" if job.by_sums else "read back",
+        digest,
     )
 
 
 def _refuse(entries: list[Entry]) -> None:
     if len(entries) > archive.MEMBERS_LIMIT:
-        raise TransferError(f"The folder holds more than {archive.MEMBERS_LIMIT} files.", hint="Pack it into one archive file first.")
+        raise TransferError(
+            f"The folder holds more than {archive.MEMBERS_LIMIT} files.",
+            hint="Pack it into one archive file first.",
+        )
     outside, special = [], []
     seen: set[bytes] = set()
     for entry in entries[1:]:
         path = paths.to_bytes(entry.name)
         if archive.member_path(path) != path or path in seen:
-            raise TransferError(f"The container lists the impossible path {paths.shown(path)}; nothing was downloaded.")
+            raise TransferError(
+                f"The container lists the impossible path {paths.shown(path)}; nothing was downloaded."
+            )
         seen.add(path)
         if entry.kind == "link" and not archive.link_stays_inside(path, paths.to_bytes(entry.target or "")):
             outside.append(path)
@@ -167,20 +198,26 @@ def _refuse(entries: list[Entry]) -> None:
             special.append(path)
     if outside:
         raise archive.refuse(
-            "The folder holds links that lead out of it", outside, "Remove them, or download what they lead to by itself."
+            "The folder holds links that lead out of it",
+            outside,
+            "Remove them, or download what they lead to by itself.",
         )
     if special:
-        raise archive.refuse("The folder holds devices, pipes or sockets", special, "Remove them, or download the rest by itself.")
+        raise archive.refuse(
+            "The folder holds devices, pipes or sockets",
+            special,
+            "Remove them, or download the rest by itself.",
+        )
 
 
-def _place(top: bytes, entry: Entry) -> bytes:
-    return top + b"/" + archive.member_path(paths.to_bytes(entry.name))
+def _place(top: Path, entry: Entry) -> Path:
+    return top / paths.local(archive.member_path(paths.to_bytes(entry.name)))
 
 
 # -- many files -----------------------------------------------------------------------------------
 
 
-def _fetch_many(job: _Job, top: bytes, entries: list[Entry]) -> None:
+def _fetch_many(job: _Job, top: Path, entries: list[Entry]) -> None:
     small: list[Entry] = []
     for entry in entries:
         path = paths.join(job.root, paths.to_bytes(entry.name))
@@ -201,7 +238,9 @@ def _batches(entries: list[Entry]) -> Iterator[list[Entry]]:
     size = names = 0
     for entry in entries:
         length = len(shell.encode_argument(entry.name)) * 2 + 8
-        if batch and (size + (entry.size or 0) > PIECE or names + length > _BATCH_NAMES or len(batch) >= _BATCH_FILES):
+        if batch and (
+            size + (entry.size or 0) > PIECE or names + length > _BATCH_NAMES or len(batch) >= _BATCH_FILES
+        ):
             yield batch
             batch, size, names = [], 0, 0
         batch.append(entry)
@@ -210,7 +249,7 @@ def _batches(entries: list[Entry]) -> Iterator[list[Entry]]:
         yield batch
 
 
-def _fetch_batch(job: _Job, top: bytes, batch: list[Entry]) -> None:
+def _fetch_batch(job: _Job, top: Path, batch: list[Entry]) -> None:
     """Several small files with one exec; when they do not come out as they were listed, each by itself."""
     job.reporter.check("")
     names = [b"./" + paths.to_bytes(entry.name) for entry in batch]
@@ -230,9 +269,9 @@ def _fetch_batch(job: _Job, top: bytes, batch: list[Entry]) -> None:
                 right = right and bool(lines) and hashlib.sha256(data).hexdigest().encode() == lines[index]
             if right:
                 for entry, data in zip(batch, parts, strict=True):
-                    with open(_place(top, entry), "xb") as file:
-                        file.write(data)
-                    _finish_file(_place(top, entry), entry)
+                    place = _place(top, entry)
+                    place.write_bytes(data)
+                    _finish_file(place, entry)
                     job.count(len(data))
                 return
     for entry in batch:
@@ -252,12 +291,14 @@ def _split_batch(output: bytes) -> tuple[list[bytes], bytes]:
 # -- one file -------------------------------------------------------------------------------------
 
 
-def _fetch_large(job: _Job, path: bytes, entry: Entry, place: bytes) -> str:
-    """One file in pieces, to the size that it has now; what is appended while it is read is left out. Gives its sha256."""
+def _fetch_large(job: _Job, path: bytes, entry: Entry, place: Path) -> str:
+    """One file in pieces, to the size that it has now; what is appended while it is read is left out.
+    Gives its sha256.
+    """
     for attempt in range(_RETRIES):
         before = job.done
         digest, size = hashlib.sha256(), 0
-        with open(place, "wb") as file:
+        with place.open("wb") as file:
             for data in _pieces(job, path):
                 file.write(data)
                 digest.update(data)
@@ -296,7 +337,7 @@ def _pieces(job: _Job, path: bytes) -> Iterator[bytes]:
         except FileError as error:
             raise TransferError(error.message, hint=error.hint) from error
         if whole is None:
-            whole = size if size else len(data)
+            whole = size or len(data)
             if size > job.staging.free_bytes():
                 raise TransferError(f"There is not enough space here for {paths.shown(path)} ({size} bytes).")
             data = data[:whole]
@@ -341,8 +382,8 @@ def _sum_by_reading(job: _Job, path: bytes, size: int) -> str:
     return digest.hexdigest()
 
 
-def _finish_file(place: bytes, entry: Entry) -> None:
-    os.chmod(place, archive.safe_mode(entry.mode if entry.mode is not None else 0o644))
+def _finish_file(place: Path, entry: Entry) -> None:
+    place.chmod(archive.safe_mode(entry.mode if entry.mode is not None else 0o644))
     if entry.mtime is not None and 0 <= entry.mtime < archive.MTIME_LATEST:
         os.utime(place, (entry.mtime, entry.mtime))
 
@@ -351,28 +392,45 @@ def _finish_file(place: bytes, entry: Entry) -> None:
 
 
 def _download_blindly(
-    client: Client, uuid: str, raw: bytes, staging: Staging, began: float, why: EdgeLabError, *, content_only: bool
+    client: Client,
+    uuid: str,
+    raw: bytes,
+    staging: Staging,
+    began: float,
+    why: EdgeLabError,
+    *,
+    content_only: bool,
 ) -> TransferResult:
     """One archive, for docker sites where nothing can be run: no shell, or the container is stopped."""
     place = paths.to_text(raw)
     if not raw.startswith(b"/") or not place.isprintable():
-        raise BadInput("Where no command can be run, the source must be an absolute path of plain characters.", hint=why.hint)
+        raise BadInput(
+            "Where no command can be run, the source must be an absolute path of plain characters.",
+            hint=why.hint,
+        )
     try:
         packed = client.get_archive(uuid, place)
     except (ServerError, NotFound, BadRequest) as error:
         raise TransferError(
-            f"The site could not read {paths.shown(raw)}: {error.message}", hint="It may not exist, or be too large.", request_id=error.request_id
+            f"The site could not read {paths.shown(raw)}: {error.message}",
+            hint="It may not exist, or be too large.",
+            request_id=error.request_id,
         ) from error
     if len(packed.data) > _BLIND_LIMIT:
-        raise TransferError(f"{paths.shown(raw)} is too large to be downloaded in one archive.", hint=why.hint)
+        raise TransferError(
+            f"{paths.shown(raw)} is too large to be downloaded in one archive.", hint=why.hint
+        )
     name = _name(raw, raw)
     unpacked = staging.path / "unpacked"
     unpacked.mkdir()
     size = archive.extract(io.BytesIO(packed.data), unpacked, size_limit=staging.free_bytes())
-    source = os.fsencode(unpacked) + b"/" + name
+    source = unpacked / paths.local(archive.member_path(name))
     if not os.path.lexists(source):
-        raise TransferError(f"The site sent an archive without {paths.shown(raw)} in it; nothing was downloaded.")
-    count = 1 if os.path.isfile(source) else sum(len(names) for _, _, names in os.walk(source))
-    os.rename(source, os.fsencode(staging.path) + b"/" + name)
-    placed = staging.place_content(name) if content_only and os.path.isdir(os.fsencode(staging.path) + b"/" + name) else staging.place(name)
+        raise TransferError(
+            f"The site sent an archive without {paths.shown(raw)} in it; nothing was downloaded."
+        )
+    is_folder = source.is_dir() and not source.is_symlink()
+    count = sum(len(names) for _, _, names in os.walk(source)) if is_folder else 1
+    source.rename(staging.path / source.name)
+    placed = staging.place_content(name) if content_only and is_folder else staging.place(name)
     return TransferResult(str(placed), count, size, time.monotonic() - began, "archive")

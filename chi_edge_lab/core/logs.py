@@ -1,7 +1,7 @@
 """A container's log: a snapshot, and following it with each line exactly once.
 
-Zun has no log stream. `follow` asks again and again for the last lines with timestamps and finds by overlap which of them
-are new; `Merger` is that step alone, without requests. A log is never asked for whole.
+Zun has no log stream. `follow` asks again and again for the last lines with timestamps and finds by overlap
+which of them are new; `Merger` is that step alone, without requests. A log is never asked for whole.
 """
 
 from __future__ import annotations
@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from chi_edge_lab.core.progress import Cancel, Reporter
-from chi_edge_lab.errors import ContainerGone, InvalidState, NotFound, ServerError, TooManyRequests, Unreachable
+from chi_edge_lab.errors import (
+    ContainerGone,
+    InvalidState,
+    NotFound,
+    ServerError,
+    TooManyRequests,
+    Unreachable,
+)
 from chi_edge_lab.zun import Client
 
 SNAPSHOT_LINES = 10_000  # lines of a snapshot where the caller names no number
@@ -51,7 +58,9 @@ def parse_stamp(stamp: str) -> datetime | None:
         return None
     zone = "+00:00" if found[3] == "Z" else found[3]
     try:
-        return datetime.fromisoformat(f"{found[1]}.{(found[2] or '0')[:6]:0<6}{zone}").astimezone(timezone.utc)
+        return datetime.fromisoformat(f"{found[1]}.{(found[2] or '0')[:6]:0<6}{zone}").astimezone(
+            timezone.utc
+        )
     except ValueError:
         return None
 
@@ -60,11 +69,13 @@ def parse_line(line: str) -> LogLine:
     """Split a line into its timestamp, where it has one, and its text; a carriage return at the end goes."""
     found = _STAMP.match(line)
     stamp, text = (found[1], line[found.end() :]) if found else ("", line)
-    return LogLine(stamp, text[:-1] if text.endswith("\r") else text)
+    return LogLine(stamp, text.removesuffix("\r"))
 
 
 def split_lines(text: str) -> tuple[list[str], str]:
-    """The whole lines of a log (split at newlines only: a progress bar's lone CR stays) and the unfinished rest."""
+    """The whole lines of a log (split at newlines only: a progress bar's lone CR stays) and the unfinished
+    rest.
+    """
     *lines, rest = text.split("\n")
     return lines, rest
 
@@ -78,13 +89,18 @@ def snapshot(
     timestamps: bool = False,
     tail: int | None = None,
 ) -> str:
-    """The last `tail` lines (default 10 000) as one text; "" where there is none, or the container is still being created.
+    """The last `tail` lines (default 10 000) as one text; "" where there is none, or the container is still
+    being created.
 
     The k8s dialect cannot tell stdout from stderr and always gives both.
     """
     try:
         return client.logs(
-            uuid, stdout=stdout, stderr=stderr, timestamps=timestamps, tail=SNAPSHOT_LINES if tail is None else tail
+            uuid,
+            stdout=stdout,
+            stderr=stderr,
+            timestamps=timestamps,
+            tail=SNAPSHOT_LINES if tail is None else tail,
         )
     except InvalidState:
         if client.get_container(uuid).status == "Creating":
@@ -95,9 +111,9 @@ def snapshot(
 class Merger:
     """Tells new lines from those seen, given windows of a growing log.
 
-    Each window is the last `asked` lines (with timestamps) as of one moment. The overlap is the longest beginning of the window
-    with which the lines seen so far end. Where the window holds the whole log, lines are counted instead, so that any number of equal
-    lines with equal timestamps comes out right.
+    Each window is the last `asked` lines (with timestamps) as of one moment. The overlap is the longest
+    beginning of the window with which the lines seen so far end. Where the window holds the whole log, lines
+    are counted instead, so that any number of equal lines with equal timestamps comes out right.
     """
 
     def __init__(self, keep: int = WINDOW_LARGEST) -> None:
@@ -106,7 +122,9 @@ class Merger:
         self._whole = True  # `_seen` is the log from its beginning
 
     def new_lines(self, window: Sequence[str], asked: int) -> tuple[list[str], bool]:
-        """The lines of `window` not given before, and whether they join on (False: lines between are lost, or the log began anew)."""
+        """The lines of `window` not given before, and whether they join on (False: lines between are lost,
+        or the log began anew).
+        """
         lines = list(window)
         if not self._seen:
             joined, fresh = True, lines
@@ -131,15 +149,17 @@ class Merger:
         return fresh, joined
 
     def joins(self, window: Sequence[str], asked: int) -> bool:
-        """Whether this window overlaps what was seen (asked before `new_lines`, to fetch a larger window otherwise)."""
+        """Whether this window overlaps what was seen (asked before `new_lines`, to fetch a larger window
+        otherwise).
+        """
         return not self._seen or not window or len(window) < asked or _align(self._seen, list(window)) > 0
 
 
 def _align(seen: Sequence[str], window: Sequence[str]) -> int:
     """How many lines at the beginning of `window` were seen; 0 where the two do not meet.
 
-    Either the window goes further back than `seen`, which then lies in it whole, or it begins within `seen`. Where several
-    places fit (equal lines with equal timestamps) the one with the fewest new lines is taken.
+    Either the window goes further back than `seen`, which then lies in it whole, or it begins within `seen`.
+    Where several places fit (equal lines with equal timestamps) the one with the fewest new lines is taken.
     """
     if not seen or not window:
         return 0
@@ -157,7 +177,9 @@ def _align(seen: Sequence[str], window: Sequence[str]) -> int:
 
 
 def _last_end(part: Sequence[str], whole: Sequence[str]) -> int:
-    """Where the last occurrence of `part` in `whole` ends; 0 where there is none (Knuth-Morris-Pratt, linear time)."""
+    """Where the last occurrence of `part` in `whole` ends; 0 where there is none (Knuth-Morris-Pratt,
+    linear time).
+    """
     table = _failures(part)
     k = end = 0
     for position, line in enumerate(whole, 1):
@@ -190,9 +212,10 @@ def follow(
 ) -> Iterator[LogLine]:
     """Yield lines as they come, beginning with the last `tail` ones: each exactly once and in order.
 
-    Ends when the container has stopped and its last line was given (never, with `until_stopped=False`). A line that is not finished
-    yet is held back until it is. Where lines were lost a `Gap` stands for them. Raises ContainerGone when the container is deleted,
-    Cancelled, and the client's errors when the site stays ill.
+    Ends when the container has stopped and its last line was given (never, with `until_stopped=False`). A
+    line that is not finished yet is held back until it is. Where lines were lost a `Gap` stands for them.
+    Raises ContainerGone when the container is deleted, Cancelled, and the client's errors when the site stays
+    ill.
     """
     reporter, merger = Reporter(None, cancel), Merger()
     window, pause, sick = max(tail, WINDOW), POLL_FIRST, 0
@@ -206,7 +229,9 @@ def follow(
                 window = min(window * 4, WINDOW_LARGEST)
                 lines, rest = _fetch(client, uuid, window)
         except NotFound as error:
-            raise ContainerGone(f"Container {uuid} was deleted while its log was followed.", request_id=error.request_id) from None
+            raise ContainerGone(
+                f"Container {uuid} was deleted while its log was followed.", request_id=error.request_id
+            ) from None
         except (Unreachable, ServerError, TooManyRequests):
             sick += 1
             if sick > _SICK_POLLS:

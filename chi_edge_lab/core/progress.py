@@ -13,9 +13,9 @@ from chi_edge_lab.errors import Cancelled
 class Progress:
     """Where a long call is.
 
-    `stage` is a word for programs, `message` a phrase for people. `elapsed` and `stage_elapsed` are seconds since the call
-    and since the stage began. `done` and `total` are bytes, and None where there is nothing to count: Zun gives
-    no percentage of an image pull, so none is made up.
+    `stage` is a word for programs, `message` a phrase for people. `elapsed` and `stage_elapsed` are seconds
+    since the call and since the stage began. `done` and `total` are bytes, and None where there is nothing to
+    count: Zun gives no percentage of an image pull, so none is made up.
     """
 
     stage: str
@@ -61,7 +61,9 @@ class Reporter:
             )
 
     def check(self, state: str) -> None:
-        """Raise `Cancelled` with `state` (a sentence of how things are left) when the caller wants to stop."""
+        """Raise `Cancelled` with `state` (a sentence of how things are left) when the caller wants to
+        stop.
+        """
         if self.cancel is not None and self.cancel():
             raise Cancelled(f"Cancelled. {state}")
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class TransferResult:
-    """`path` is where it is now; `files` and `size` (bytes) count what was moved; `sha256` is a single file's checksum.
+    """`path` is where it is now; `files` and `size` (bytes) count what was moved; `sha256` is a single file's
+    checksum.
 
     `verified` tells how it was checked: "sha256" (computed in the container) or "read back".
     """

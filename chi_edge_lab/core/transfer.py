@@ -1,7 +1,9 @@
-"""Uploads and downloads of files and folders: whole or not at all, checked by sha256 on both sides, in bounded memory.
+"""Uploads and downloads of files and folders: whole or not at all, checked by sha256 on both sides, in
+bounded memory.
 
-Zun answers 200 to uploads that wrote nothing, gives an empty tar for a file that exists, and takes no archive over
-about 95 MiB. So everything travels in small parts through a temporary directory beside the destination, is checked there, and only then renamed.
+Zun answers 200 to uploads that wrote nothing, gives an empty tar for a file that exists, and takes no archive
+over about 95 MiB. So everything travels in small parts through a temporary directory beside the destination,
+is checked there, and only then renamed.
 """
 
 from __future__ import annotations
@@ -28,10 +30,11 @@ def upload(
 ) -> TransferResult:
     """Upload a local file or folder into the existing directory `dest`, under its own name.
 
-    A file that is there is replaced, a folder is merged into one that is there. Permissions are kept (never setuid), the owner is the container's
-    user. Links in a folder are kept where they lead to a place in it, else the upload is refused with their names.
-    Raises BadInput, TransferError (with a sentence; the destination is as it was), NoShell, Cancelled and the client's errors. Ctrl-C leaves
-    the destination as it was.
+    A file that is there is replaced, a folder is merged into one that is there. Permissions are kept (never
+    setuid), the owner is the container's user. Links in a folder are kept where they lead to a place in it,
+    else the upload is refused with their names. Raises BadInput, TransferError (with a sentence; the
+    destination is as it was), NoShell, Cancelled and the client's errors. Ctrl-C leaves the destination as it
+    was.
     """
     began = time.monotonic()
     reporter = Reporter(on_progress, cancel)
@@ -70,9 +73,10 @@ def download(
 ) -> TransferResult:
     """Download a file or folder into the local directory `dest`, which is made where it is missing.
 
-    A file becomes `dest/<name>` and replaces one that is there; a folder becomes `dest/<name>`, or with `content_only` what is
-    in it goes straight into `dest`; both merge. Nothing is written outside `dest`, whatever the container sends. Links in a folder are kept where
-    they lead to a place in it, else the download is refused with their names. Raises as `upload`.
+    A file becomes `dest/<name>` and replaces one that is there; a folder becomes `dest/<name>`, or with
+    `content_only` what is in it goes straight into `dest`; both merge. Nothing is written outside `dest`,
+    whatever the container sends. Links in a folder are kept where they lead to a place in it, else the
+    download is refused with their names. Raises as `upload`.
     """
     return downloading.download(
         client, uuid, source, dest, Reporter(on_progress, cancel), time.monotonic(), content_only=content_only

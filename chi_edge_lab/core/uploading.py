@@ -1,8 +1,9 @@
 """The road of an upload.
 
-Parts of a few MiB go as tars into a private directory beside the destination. Large files are put together from their parts there, everything
-is compared by sha256, and then renamed into place. Docker sites unpack a tar themselves; CHI@Edge runs the container's `tar`, which may be
-missing (then small things go through exec) or busybox's (which needs another end of the archive).
+Parts of a few MiB go as tars into a private directory beside the destination. Large files are put together
+from their parts there, everything is compared by sha256, and then renamed into place. Docker sites unpack a
+tar themselves; CHI@Edge runs the container's `tar`, which may be missing (then small things go through exec)
+or busybox's (which needs another end of the archive).
 """
 
 from __future__ import annotations
@@ -22,21 +23,32 @@ from chi_edge_lab.core.progress import Reporter
 from chi_edge_lab.core.result import TransferResult
 from chi_edge_lab.core.shell import Reply
 from chi_edge_lab.errors import (
-    BadRequest, Cancelled, EdgeLabError, InvalidState, NoShell, NotFound, OverQuota, ServerError, TransferError, Unreachable,
+    BadRequest,
+    Cancelled,
+    EdgeLabError,
+    InvalidState,
+    NoShell,
+    NotFound,
+    OverQuota,
+    ServerError,
+    TransferError,
+    Unreachable,
 )  # fmt: skip
 from chi_edge_lab.zun import Client
 
 PART = 4 << 20  # bytes of content in one tar: five times that is held while it travels
 EXEC_LIMIT = 2 << 20  # bytes that may go through exec where there is no tar
 _EXEC_PIECE = 60_000  # bytes in one exec, before base64
-_APPEND_AFTER = 16  # parts of a large file before they are put together, so that little lies in the container twice
+_APPEND_AFTER = (
+    16  # parts of a large file before they are put together, so that little lies in the container twice
+)
 _RETRIES = 2  # of one part, where the site did not answer
 _FULL = 52
 _CONFLICT = 53
 _PLAIN_PATH = re.compile(rb"/[A-Za-z0-9_./-]*")
 
 # $1: destination, $2: name in it, $3: name of the temporary directory. Fields are separated by NUL.
-_PREPARE = f"""{scripts._ENTER}[ -w . ]||exit {scripts.DENIED}
+_PREPARE = f"""{scripts.ENTER}[ -w . ]||exit {scripts.DENIED}
 [ -d "./$2" ]&&k=d||k=f;[ -e "./$2" ]||[ -L "./$2" ]||k=-
 t=$PWD/$3;(umask 077;mkdir "./$3" "./$3/t") 2>&1||exit {scripts.FAILED}
 find . -maxdepth 1 -name '{TEMPORARY}*' -type d -mmin +1440 -exec rm -rf {{}} + 2>/dev/null
@@ -44,18 +56,21 @@ v=-;command -v tar >/dev/null&&v=$(tar --version 2>&1 </dev/null|head -n 1)
 s=-;command -v sha256sum >/dev/null&&command -v xargs >/dev/null&&s=y
 printf '%s\\0' "$(pwd -P)" $k "$v" $s "$(id -u 2>/dev/null)" "$(id -g 2>/dev/null)" "$(df -Pk . 2>/dev/null|tail -n 1)" """
 
-# $1: temporary directory, $2: number of the large file, $3: its path, $4: mode, $5: bytes there must be by now
+# $1: temporary directory, $2: number of the large file, $3: its path, $4: mode, $5: bytes there must be by
+# now
 _APPEND = f"""cd "$1/p/$2" 2>/dev/null||exit {scripts.MISSING}
 for f in *;do [ -f "$f" ]||continue;cat "$f" >>"$1/t/$3" 2>&1||exit {_FULL};rm -f "$f";done
 z=$(stat -c %s "$1/t/$3" 2>/dev/null||wc -c <"$1/t/$3");chmod $4 "$1/t/$3";echo $((z));[ $((z)) = $5 ]||exit {_FULL}"""
 
-# Lists reach xargs through a pipe: busybox runs its own tools in a child that shares the list's file offset and, ending, sets it back, so
-# that names come twice. sha256 of the list of sha256 of the files named in x/files; a file name with a backslash or newline gets a leading backslash from GNU
+# Lists reach xargs through a pipe: busybox runs its own tools in a child that shares the list's file offset
+# and, ending, sets it back, so that names come twice. sha256 of the list of sha256 of the files named in
+# x/files; a file name with a backslash or newline gets a leading backslash from GNU
 _SUMS = r"""cd "$1/t"||exit 40
 cat ../x/files|xargs -0 sha256sum 2>/dev/null|sed -n 's/^\\\{0,1\}\([0-9a-f]\{64\}\)  .*/\1/p'"""
 _SUM_OF_SUMS = _SUMS + "|sha256sum|cut -c1-64"
 
-# $1: temporary directory, $2: its name in the destination's folder, $3: name. First look for what stands in the way, then move.
+# $1: temporary directory, $2: its name in the destination's folder, $3: name. First look for what stands in
+# the way, then move.
 _PLACE = f"""cd "$1/t"||exit {scripts.MISSING}
 if [ -s ../x/links ];then cat ../x/links|xargs -0 -n 2 ln -s -- 2>&1||exit {scripts.FAILED};fi
 if [ -s ../x/modes ];then cat ../x/modes|xargs -0 -n 2 chmod 2>&1||exit {scripts.FAILED};fi
@@ -137,21 +152,37 @@ def _prepare(client: Client, uuid: str, source: Source, raw: bytes, reporter: Re
     reply = shell.run(client, uuid, _PREPARE, raw, source.name, token)
     if reply.code == scripts.MISSING:
         raise TransferError(
-            f"The folder {paths.shown(raw)} does not exist in the container.", hint="Make it first, for instance with mkdir -p."
+            f"The folder {paths.shown(raw)} does not exist in the container.",
+            hint="Make it first, for instance with mkdir -p.",
         )
     if reply.code == scripts.NOT_DIRECTORY:
-        raise TransferError(f"The destination {paths.shown(raw)} is a file in the container; it must be a folder.")
+        raise TransferError(
+            f"The destination {paths.shown(raw)} is a file in the container; it must be a folder."
+        )
     if reply.code != 0:
         _as_transfer(reply, raw, "write to")
     folder, kind, tar, sums, uid, gid, space = reply.output.split(b"\0")[:7]
     road = _Road(
-        client, uuid, source, reporter, folder, token, int(uid or 0), int(gid or 0), _tar_kind(tar), sums == b"y"
+        client,
+        uuid,
+        source,
+        reporter,
+        folder,
+        token,
+        int(uid or 0),
+        int(gid or 0),
+        _tar_kind(tar),
+        sums == b"y",
     )
     try:
         if kind == b"d" and not source.is_folder:
-            raise TransferError(f"{paths.shown(paths.join(folder, source.name))} is a folder in the container; a file cannot replace it.")
+            raise TransferError(
+                f"{paths.shown(paths.join(folder, source.name))} is a folder in the container; a file cannot replace it."
+            )
         if kind == b"f" and source.is_folder:
-            raise TransferError(f"{paths.shown(paths.join(folder, source.name))} is a file in the container; a folder cannot replace it.")
+            raise TransferError(
+                f"{paths.shown(paths.join(folder, source.name))} is a file in the container; a folder cannot replace it."
+            )
         free = _free_bytes(space)
         if free is not None and source.size + PART > free:
             raise TransferError(
@@ -181,14 +212,18 @@ def _free_bytes(line: bytes) -> int | None:
 
 
 def _name_place(road: _Road) -> None:
-    """Archive calls take a path as text, and CHI@Edge gives it to a shell unquoted: a path that is not plain gets a plain link."""
+    """Archive calls take a path as text, and CHI@Edge gives it to a shell unquoted: a path that is not
+    plain gets a plain link.
+    """
     if _PLAIN_PATH.fullmatch(road.temporary):
         road.place = road.temporary.decode()
         return
     base = shell.temporary_place(road.client, road.uuid)
     road.link = paths.join(base, road.token.encode())
     if not _PLAIN_PATH.fullmatch(road.link):
-        raise TransferError(f"The container has no directory for temporary files with a plain name ({paths.shown(base)}).")
+        raise TransferError(
+            f"The container has no directory for temporary files with a plain name ({paths.shown(base)})."
+        )
     reply = shell.run(road.client, road.uuid, 'ln -s -- "$1" "$2" 2>&1', road.temporary, road.link)
     if reply.code != 0:
         _as_transfer(reply, road.link, "write to")
@@ -229,8 +264,13 @@ def _lists(road: _Road) -> Iterator[tuple[bytes, bytes]]:
     """What the scripts need, as files separated by NUL: names of files, links, and modes of folders."""
     items = [(item, _target(road, item)) for item in road.source.items]
     yield b"files", b"".join(b"./" + target + b"\0" for item, target in items if item.kind == "file")
-    yield b"links", b"".join(item.target + b"\0./" + target + b"\0" for item, target in items if item.kind == "link")
-    closed = [(item, target) for item, target in items if item.kind == "directory" and item.mode & 0o700 != 0o700]
+    yield (
+        b"links",
+        b"".join(item.target + b"\0./" + target + b"\0" for item, target in items if item.kind == "link"),
+    )
+    closed = [
+        (item, target) for item, target in items if item.kind == "directory" and item.mode & 0o700 != 0o700
+    ]
     deepest_first = sorted(closed, key=lambda pair: -pair[1].count(b"/"))
     yield b"modes", b"".join(b"%o\0./%s\0" % (item.mode, target) for item, target in deepest_first)
 
@@ -294,7 +334,9 @@ def _flush(road: _Road) -> None:
 def _put(road: _Road, members: list[archive.Member]) -> None:
     runs_tar = road.client.dialect.archive_runs_tar
     first = [] if road.checked_first else [archive.Member(b"first", "file", 0o600)]
-    data = archive.build(members + first, uid=road.uid, gid=road.gid, endless=runs_tar and road.tar == "busybox")
+    data = archive.build(
+        members + first, uid=road.uid, gid=road.gid, endless=runs_tar and road.tar == "busybox"
+    )
     for attempt in range(_RETRIES + 1):
         try:
             road.client.put_archive(road.uuid, road.place, data)
@@ -308,7 +350,9 @@ def _put(road: _Road, members: list[archive.Member]) -> None:
                 ) from error  # fmt: skip
             road.reporter.sleep(0.5 * (attempt + 1), "")
         except OverQuota as error:
-            raise TransferError(f"The site did not take a part of the upload: {error.message}", request_id=error.request_id) from error
+            raise TransferError(
+                f"The site did not take a part of the upload: {error.message}", request_id=error.request_id
+            ) from error
     if first:
         _check_first(road)
 
@@ -334,7 +378,9 @@ def _put_by_exec(road: _Road, members: list[archive.Member]) -> None:
         if member.kind == "directory":
             reply = _run(road, 'mkdir -p -- "$1"&&chmod $2 "$1" 2>&1', place, f"{member.mode:o}")
         else:
-            reply = _run(road, 'mkdir -p -- "${1%/*}"&&: >"$1"&&chmod $2 "$1" 2>&1', place, f"{member.mode:o}")
+            reply = _run(
+                road, 'mkdir -p -- "${1%/*}"&&: >"$1"&&chmod $2 "$1" 2>&1', place, f"{member.mode:o}"
+            )
         for start in range(0, len(member.data), _EXEC_PIECE):
             if reply.code != 0:
                 break
@@ -363,7 +409,11 @@ def _verify(road: _Road) -> str:
         return "sha256"
     wrong = []
     for target in files[:1000]:
-        found = _run(road, 'sha256sum <"$1" 2>/dev/null|cut -c1-64', road.temporary + b"/t/" + target).output.strip().decode()
+        found = (
+            _run(road, 'sha256sum <"$1" 2>/dev/null|cut -c1-64', road.temporary + b"/t/" + target)
+            .output.strip()
+            .decode()
+        )
         if found != road.sums[target]:
             wrong.append(target)
             if len(wrong) > 5:
@@ -391,7 +441,9 @@ def _verify_by_reading(road: _Road, files: list[bytes]) -> None:
             if len(piece) < container_files.READ_PIECE:
                 break
         if digest.hexdigest() != road.sums[target]:
-            raise archive.refuse("Files arrived in the container incomplete or damaged; nothing was changed", [target])
+            raise archive.refuse(
+                "Files arrived in the container incomplete or damaged; nothing was changed", [target]
+            )
 
 
 def _place(road: _Road) -> None:
@@ -419,7 +471,13 @@ def _run(road: _Road, script: str, *arguments: str | bytes) -> Reply:
 def _clean(road: _Road) -> None:
     """Remove what was sent; where even that fails it is left to the next upload into the same folder."""
     with suppress(EdgeLabError, KeyboardInterrupt):
-        shell.run(road.client, road.uuid, 'chmod -R u+rwx "$1" 2>/dev/null;rm -rf -- "$1" "$2"', road.temporary, road.link or road.temporary)
+        shell.run(
+            road.client,
+            road.uuid,
+            'chmod -R u+rwx "$1" 2>/dev/null;rm -rf -- "$1" "$2"',
+            road.temporary,
+            road.link or road.temporary,
+        )
 
 
 def _as_transfer(reply: Reply, path: bytes, doing: str) -> None:
@@ -436,7 +494,9 @@ def _as_transfer(reply: Reply, path: bytes, doing: str) -> None:
 def _upload_blindly(
     client: Client, uuid: str, source: Source, raw: bytes, reporter: Reporter, began: float, why: EdgeLabError
 ) -> TransferResult:
-    """One archive straight into the destination, for docker sites where nothing can be run: no shell, or the container is stopped."""
+    """One archive straight into the destination, for docker sites where nothing can be run: no shell, or
+    the container is stopped.
+    """
     small = "Without a shell only uploads of up to 4 MiB are possible, since parts cannot be put together."
     if isinstance(why, InvalidState):
         small = "Into a container that does not run only up to 4 MiB can be uploaded."
@@ -444,12 +504,22 @@ def _upload_blindly(
         raise TransferError(small, hint=why.hint) from why
     place = paths.to_text(raw)
     if not raw.startswith(b"/") or not place.isprintable():
-        raise TransferError(f"{small} Their destination must be an absolute path of plain characters.") from why
+        raise TransferError(
+            f"{small} Their destination must be an absolute path of plain characters."
+        ) from why
     members = []
     for item in source.items:
-        target = source.name if not source.is_folder else paths.join(source.name, item.path) if item.path else source.name
+        target = (
+            source.name
+            if not source.is_folder
+            else paths.join(source.name, item.path)
+            if item.path
+            else source.name
+        )
         data = b"".join(read_pieces(item, PART)) if item.kind == "file" else b""
-        members.append(archive.Member(target, item.kind, item.mode, item.mtime, data=data, target=item.target))
+        members.append(
+            archive.Member(target, item.kind, item.mode, item.mtime, data=data, target=item.target)
+        )
     reporter.report("sending", "sending", done=0, total=source.size)
     try:
         client.put_archive(uuid, place, archive.build(members, uid=0, gid=0))
@@ -457,10 +527,14 @@ def _upload_blindly(
         back = client.get_archive(uuid, posixpath.join(place, paths.to_text(source.name)))
     except (ServerError, NotFound, BadRequest) as error:
         raise TransferError(
-            f"The site could not write to {paths.shown(raw)}: {error.message}", hint="Is it an existing folder?", request_id=error.request_id
+            f"The site could not write to {paths.shown(raw)}: {error.message}",
+            hint="Is it an existing folder?",
+            request_id=error.request_id,
         ) from error
     there = archive.contents(back.data)
-    wrong = [member.path for member in members if member.kind == "file" and there.get(member.path) != member.data]
+    wrong = [
+        member.path for member in members if member.kind == "file" and there.get(member.path) != member.data
+    ]
     if wrong:
         raise archive.refuse("Files arrived in the container incomplete or damaged", wrong)
     files = [member for member in members if member.kind == "file"]
