@@ -1,4 +1,6 @@
-"""Output of a script that may be large or take long: first by one exec, else through a file in the container."""
+"""Output of a script that may be large or take long: first by one exec, else through a file in the
+container.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ def pieces(
 ) -> Iterator[bytes | int]:
     """Yield the output of `script` in pieces and at last its exit code (an int).
 
-    Nothing is yielded twice: the first way is given up before anything was yielded. Memory is bounded by a piece.
+    Nothing is yielded twice: the first way is given up before anything was yielded. Memory is bounded by a
+    piece.
     """
     capped = f"{{ (\n{script}\n);printf '\\n%s' $?;}}|head -c {DIRECT + 1}"
     try:
