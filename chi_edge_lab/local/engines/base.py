@@ -1,19 +1,20 @@
 """What the local site asks of a container engine: one interface, two engines (namespaces, docker).
 
 An engine knows processes, files and sockets of containers on this machine. It knows nothing of Zun: statuses,
-quirks and refusals are the business of `local.zunapi` and `local.profiles`. Every method may block and is called from a
-thread pool; every method is thread-safe. An engine id is the Zun uuid of the container.
+quirks and refusals are the business of `local.zunapi` and `local.profiles`. Every method may block and is
+called from a thread pool; every method is thread-safe. An engine id is the Zun uuid of the container.
 """
 
 from __future__ import annotations
 
 import abc
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO, Literal
 
 Stream = Literal["stdout", "stderr"]
+Words = list[str]  # inside Engine the name `list` means its method
 
 
 class EngineError(Exception):
@@ -37,7 +38,7 @@ class NotRunning(EngineError):
 
 
 class CommandNotFound(EngineError):
-    """The program of an exec does not exist in the container or cannot be executed. `str()` is the OCI-like text."""
+    """The program of an exec is not in the container or cannot be executed. `str()` is the OCI-like text."""
 
 
 class PathNotFound(EngineError):
@@ -191,7 +192,7 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def image(self, name: str) -> Image:
-        """Find by name; without a tag means `latest` where there is one, else the only tag. Raises ImageNotFound."""
+        """Find by name; no tag means `latest` where there is one, else the only tag. Raises ImageNotFound."""
 
     # -- life
     @abc.abstractmethod
@@ -224,7 +225,7 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def list(self) -> list[str]:
-        """Ids of all containers this engine has for this site, running or not (also of an earlier site process)."""
+        """Ids of all containers of this site, running or not (also of an earlier site process)."""
 
     @abc.abstractmethod
     def update(self, id: str, *, memory_mib: int | None = None, cpu: float | None = None) -> None: ...
@@ -234,7 +235,7 @@ class Engine(abc.ABC):
     def execute(
         self,
         id: str,
-        argv: list[str],
+        argv: Words,
         *,
         timeout: float | None = None,
         stdin: bytes | None = None,
@@ -245,14 +246,14 @@ class Engine(abc.ABC):
         """Run a command in a running container and collect what it prints.
 
         `timeout` is in seconds; when it is over the command goes on and the result has exit_code None.
-        `stdin` is fed to it and then closed, unless `hold_stdin` (Kubernetes' exec never signals the end of stdin);
-        when the call returns everything is closed either way. With `stdout`, its standard output goes there in chunks.
-        Raises CommandNotFound, NotRunning.
+        `stdin` is fed to it and then closed, unless `hold_stdin` (Kubernetes' exec never signals the end of
+        stdin); when the call returns everything is closed either way. With `stdout`, its standard output goes
+        there in chunks. Raises CommandNotFound, NotRunning.
         """
 
     @abc.abstractmethod
     def terminal(
-        self, id: str, argv: list[str], *, tty: bool = True, environment: dict[str, str] | None = None
+        self, id: str, argv: Words, *, tty: bool = True, environment: dict[str, str] | None = None
     ) -> Terminal:
         """Run a command with a terminal. Raises CommandNotFound, NotRunning."""
 
@@ -280,12 +281,12 @@ class Engine(abc.ABC):
     def stats(self, id: str) -> Stats: ...
 
     @abc.abstractmethod
-    def top(self, id: str) -> tuple[list[str], list[list[str]]]:
+    def top(self, id: str) -> tuple[Words, Sequence[Words]]:
         """Titles and rows of the processes: at least UID, PID, PPID, C, STIME, TTY, TIME, CMD."""
 
     @abc.abstractmethod
     def get_archive(self, id: str, path: str, out: BinaryIO) -> PathStat:
-        """Write a tar of `path` to `out` (base name at top level, as Docker does). Works on stopped containers too."""
+        """Write a tar of `path` to `out`, its base name at top level. Works on stopped containers too."""
 
     @abc.abstractmethod
     def put_archive(self, id: str, path: str, tar: BinaryIO) -> None:

@@ -1,0 +1,53 @@
+# Each target does all of its own set-up: system packages (apt, as root or with sudo), a virtual environment in .venv.
+#   make demo    the main job on a local site with real containers
+#   make test    all checks and tests
+#   make lint    the checks alone
+#   make bench   the figures of the README
+#   make clean   stops what was started and removes what was made here
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+export PYTHON
+.DEFAULT_GOAL := test
+.PHONY: demo test lint bench clean setup packages docker
+
+demo: setup
+	$(BIN)/chi-edge-lab demo --check
+
+test: lint docker
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup docker
+	$(BIN)/python -m benchmarks
+
+# Without Docker the tests that need it say so, one by one; in CI they fail.
+docker: setup
+	@scripts/docker-engine.sh start || true
+
+setup: packages $(READY)
+
+packages:
+	@scripts/system-packages.sh
+
+# the order of `packages` before the environment matters: it brings the module venv
+$(READY): pyproject.toml | packages
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "Python 3.10 or newer is needed; say which with PYTHON=..." >&2; exit 1; }
+	@echo "Making the virtual environment $(VENV) ..."
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+clean:
+	@scripts/docker-engine.sh stop
+	@if [ -x $(BIN)/chi-edge-lab ]; then $(BIN)/chi-edge-lab site stop >/dev/null 2>&1 || true; fi
+	rm -rf $(VENV) .cache build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,418 @@
+"""Upstream's docker driver: everything works, files live as long as the container."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import shlex
+import signal as signals
+import stat as stat_module
+import time
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from chi_edge_lab.local.engines.base import (
+    CommandNotFound,
+    EngineError,
+    NoSuchContainer,
+    NotRunning,
+    PathNotFound,
+    PathStat,
+    State,
+)
+from chi_edge_lab.local.zunapi import states
+from chi_edge_lab.local.zunapi.driver import Driver, LogQuery, Refused, decode_strictly, log_text
+from chi_edge_lab.local.zunapi.errors import Conflict, Invalid, ServerFault
+from chi_edge_lab.local.zunapi.model import Container
+
+if TYPE_CHECKING:
+    from chi_edge_lab.local.engines.base import Terminal
+
+NOT_EXECUTABLE = 126
+"""Exit code that docker gives an exec whose program is not there."""
+
+DELETED_KEPT = 60.0
+"""Seconds a container with auto_remove stays listed as Deleted (Zun's periodic sync)."""
+
+_RESTART_DELAYS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2, 60.0)
+"""Docker's back-off between restarts by policy, seconds."""
+
+
+class DockerDriver(Driver):
+    """Zun's docker driver."""
+
+    # -- operations
+
+    def create(self, row: Container) -> None:
+        """Make it; not started."""
+        if row.disk:
+            raise Refused("Your host does not support disk quota feature.")
+        self.check_image(row)
+        port_id, address = self.open_port(row, row.fixed_ip)
+        row = self.change(row, port_id=port_id, addresses=self._addresses(port_id, address))
+        try:
+            self._make(row)
+        except EngineError:
+            self.site.network.delete_port(port_id)
+            self.change(row, port_id=None, addresses={})
+            raise
+
+    def start(self, row: Container) -> None:
+        """Start pid 1."""
+        self.engine.start(row.uuid)
+        row = self.change(row, wanted=True, restarts=0, status_reason=None)
+        self.refresh(row, now=True)
+
+    def stop(self, row: Container, timeout: float) -> None:
+        """TERM, wait, KILL."""
+        row = self.change(row, wanted=False)
+        self.engine.stop(row.uuid, timeout)
+        self.refresh(row, now=True)
+
+    def reboot(self, row: Container, timeout: float) -> None:
+        """Stop and start; files stay."""
+        row = self.change(row, wanted=False)
+        self.engine.stop(row.uuid, timeout)
+        self.engine.start(row.uuid)
+        self.refresh(self.change(row, wanted=True, restarts=0), now=True)
+
+    def delete(self, row: Container) -> None:
+        """Remove it and its port."""
+        self.change(row, wanted=False)
+        self.engine.remove(row.uuid)
+        if row.port_id is not None:
+            self.site.network.delete_port(row.port_id)
+
+    def rebuild(self, row: Container, *, run: bool) -> None:
+        """A new container of the same name, port and settings."""
+        self.check_image(row)
+        self.engine.remove(row.uuid)
+        self._make(row)
+        if run:
+            self.start(row)
+
+    def pause(self, row: Container) -> None:
+        """Freeze it."""
+        self.engine.pause(row.uuid)
+        self.change(row, status=states.PAUSED)
+
+    def unpause(self, row: Container) -> None:
+        """Thaw it."""
+        self.engine.unpause(row.uuid)
+        self.change(row, status=states.RUNNING)
+
+    def kill(self, row: Container, signal: str | None) -> None:
+        """Send a signal; what becomes of it is seen at the next look."""
+        self.engine.kill(row.uuid, _signal_number(signal))
+        self.change(row, wanted=False, status_reason=None)
+        if self.engine.inspect(row.uuid).status == "exited":
+            self.refresh(row, now=True)
+
+    def update(self, row: Container, *, memory: str | None, cpu: float | None) -> None:
+        """Change its limits."""
+        self.engine.update(row.uuid, memory_mib=int(memory) if memory is not None else None, cpu=cpu)
+
+    def can_commit(self) -> None:
+        """Always."""
+
+    def commit(self, row: Container, name: str) -> None:
+        """Keep its files; they hold still meanwhile."""
+        running = self.engine.inspect(row.uuid).status == "running"
+        if running:
+            self.engine.pause(row.uuid)
+        try:
+            self.engine.commit(row.uuid, name)
+        finally:
+            if running:
+                self.engine.unpause(row.uuid)
+
+    def network_attach(self, row: Container, network_id: str, address: str | None) -> None:
+        """A new port on the network."""
+        port_id, address = self.open_port(row, address)
+        self.change(row, port_id=port_id, addresses=(row.addresses or {}) | self._addresses(port_id, address))
+        self.site.forwarder.update()
+
+    def network_detach(self, row: Container, network_id: str) -> None:
+        """The port goes, and floating IPs with it."""
+        if row.port_id is not None:
+            self.site.network.delete_port(row.port_id)
+        left = {key: value for key, value in (row.addresses or {}).items() if key != network_id}
+        self.change(row, port_id=None, addresses=left)
+        self.site.forwarder.update()
+
+    def exited(self, row: Container) -> None:
+        """Restart it where its policy says so, remove it where auto_remove does, else it is Stopped."""
+        state = self.state(row)
+        if state is None:
+            if row.status not in {states.DELETED, states.ERROR, states.STOPPED}:
+                reason = f"Docker internal error: No such container: {row.uuid}."
+                self.change(row, status=states.ERROR, status_reason=reason, wanted=False)
+            return
+        if state.status != "exited":
+            self.refresh(row)
+            return
+        if row.wanted and self._restarts_again(row, state):
+            delay = _RESTART_DELAYS[min(row.restarts, len(_RESTART_DELAYS) - 1)]
+            self.change(row, status=states.RESTARTING, status_detail="Restarting", restarts=row.restarts + 1)
+            self.site.containers.later(delay, row.uuid, self._restart)
+        elif row.auto_remove and row.wanted:
+            self.engine.remove(row.uuid)
+            if row.port_id is not None:
+                self.site.network.delete_port(row.port_id)
+            self.change(row, status=states.DELETED, wanted=False, port_id=None)
+            self.site.containers.later(DELETED_KEPT, row.uuid, self.site.containers.destroy)
+        else:
+            self.refresh(row, now=True)
+        self.site.forwarder.update()
+
+    def _restart(self, row: Container) -> None:
+        if row.wanted and row.status == states.RESTARTING:
+            self.engine.start(row.uuid)
+            self.refresh(row, now=True)
+
+    @staticmethod
+    def _restarts_again(row: Container, state: State) -> bool:
+        policy = row.restart_policy or {}
+        name = policy.get("Name", "no")
+        if name == "on-failure":
+            most = int(policy.get("MaximumRetryCount") or 0)
+            return state.exit_code != 0 and (most == 0 or row.restarts < most)
+        return name in {"always", "unless-stopped"}
+
+    # -- looks
+
+    def refresh(self, row: Container, *, now: bool = False) -> Container:
+        """Take over the engine's state, unless an operation is under way (`now`: this is that operation)."""
+        if row.status in {states.DELETED, states.DELETING, states.CREATING} and not now:
+            return row
+        state = self.state(row)
+        if state is None:
+            return row
+        if row.task_state is None or now:
+            status, detail = _status_of(row, state)
+            if (status, detail) != (row.status, row.status_detail):
+                row = self.change(row, status=status, status_detail=detail)
+        if state.status == "running":
+            self.settle_address(row, state.address)
+        return row
+
+    def logs(self, row: Container, query: LogQuery) -> str | None:
+        """As docker gives them."""
+        if not query.stdout and not query.stderr:
+            raise ServerFault("docker wants at least one stream")
+        tail = int(query.tail) if query.tail.lstrip("-").isdigit() else None
+        try:
+            lines = self.open_log(
+                row, stdout=query.stdout, stderr=query.stderr, since_ns=_since(query.since),
+                tail=tail if tail is not None and tail >= 0 else None,
+            )  # fmt: skip
+        except NoSuchContainer as error:
+            raise Invalid("Cannot operate an uncreated container.", remote=True) from error
+        return log_text(lines, timestamps=query.timestamps)
+
+    def execute(self, row: Container, command: str) -> tuple[str, int | None]:
+        """Run it, at most `execute_timeout` seconds; it goes on after that, but the answer is 409."""
+        argv = self.prepare_exec(row, command)
+        limits = self.site.limits
+        try:
+            result = self.engine.execute(
+                row.uuid, argv, timeout=limits.execute_timeout, max_output=limits.execute_output
+            )
+        except CommandNotFound as error:
+            return f"{error}\r\n", NOT_EXECUTABLE
+        except NotRunning as error:
+            raise _not_running(row) from error
+        if result.exit_code is None:
+            raise Conflict(f"Timeout on executing command: {command}", remote=True)
+        if result.truncated:
+            raise ServerFault("the output is longer than a message may be")
+        return decode_strictly(result.output, "the output"), result.exit_code
+
+    def prepare_exec(self, row: Container, command: str) -> list[str]:
+        """The words of the command; no shell."""
+        try:
+            argv = shlex.split(command)
+        except ValueError as error:
+            raise ServerFault(f"the command cannot be split: {error}") from error
+        if not argv:
+            raise ServerFault("No exec command specified")
+        return argv
+
+    def get_archive(self, row: Container, path: str, out: BinaryIO) -> dict[str, Any]:
+        """Docker's archive: the base name at top level."""
+        try:
+            found = self.engine.get_archive(row.uuid, path, out)
+        except PathNotFound as error:
+            raise _missing(path) from error
+        return _docker_stat(found)
+
+    def put_archive(self, row: Container, path: str, data: bytes) -> None:
+        """Extract into a directory that exists."""
+        import io
+
+        try:
+            self.engine.put_archive(row.uuid, path, io.BytesIO(data))
+        except PathNotFound as error:
+            raise _missing(path) from error
+
+    def stats(self, row: Container) -> dict[str, Any] | None:
+        """With docker's names; "CPU %" is the share of all the host's CPU time since it booted, as Zun computes it."""
+        stats = self.engine.stats(row.uuid)
+        host_cpu = time.clock_gettime(time.CLOCK_BOOTTIME) * (os.cpu_count() or 1)
+        mebi = 2**20
+        return {
+            "CONTAINER": row.name,
+            "CPU %": stats.cpu_seconds / host_cpu * 100,
+            "MEM USAGE(MiB)": stats.memory_bytes / mebi,
+            "MEM LIMIT(MiB)": stats.memory_limit_bytes / mebi,
+            "MEM %": stats.memory_bytes / max(stats.memory_limit_bytes, 1) * 100,
+            "BLOCK I/O(B)": f"{stats.read_bytes}/{stats.write_bytes}",
+            "NET I/O(B)": f"{stats.rx_bytes}/{stats.tx_bytes}",
+        }
+
+    def top(self, row: Container, ps_args: str | None) -> dict[str, Any]:
+        """Its processes; the columns are those of `ps -ef` whatever the arguments."""
+        try:
+            titles, processes = self.engine.top(row.uuid)
+        except NotRunning as error:
+            raise _not_running(row) from error
+        return {"Processes": processes, "Titles": titles}
+
+    def resize(self, row: Container, rows: int, cols: int) -> None:
+        """Also fine without a tty, without effect."""
+        self.engine.resize(row.uuid, rows, cols)
+
+    def can_resize_exec(self) -> None:
+        """Always."""
+
+    def open_attach(self, row: Container) -> Terminal:
+        """Pid 1's stdio, shared by all who attach."""
+        return self.engine.attach(row.uuid)
+
+    # -- helpers
+
+    def _make(self, row: Container) -> None:
+        address = next(iter((row.addresses or {}).values()))[0]["addr"]
+        spec = self.spec(row, address)
+        self.engine.create(spec)
+        image = self.engine.image(spec.image)
+        self.change(
+            row,
+            status=states.CREATED,
+            status_reason=None,
+            status_detail="Created",
+            host=self.site.containers.host_name,
+            hostname=row.hostname or row.uuid.replace("-", "")[:12],
+            ports=[number for number, _ in row.port_list()],
+            command=row.args or list(image.command),
+            environment=row.environment or {},
+            labels=row.labels or {},
+            restart_policy=row.restart_policy or {},
+            healthcheck=row.healthcheck or {},
+            entrypoint=row.entrypoint or [],
+            security_groups=row.security_groups or [],
+        )
+
+    def _addresses(self, port_id: str, address: str) -> dict[str, list[dict[str, Any]]]:
+        network = self.site.network
+        entry = {
+            "addr": address,
+            "version": 4,
+            "port": port_id,
+            "subnet_id": network.subnet_id,
+            "preserve_on_delete": False,
+        }
+        return {network.network_id: [entry]}
+
+
+def _status_of(row: Container, state: State) -> tuple[str, str | None]:
+    """Status and status_detail, in docker's phrases."""
+    if state.status == "running":
+        return states.RUNNING, _phrase("Up {}", state.started_at)
+    if state.status == "paused":
+        return states.PAUSED, _phrase("Up {} (paused)", state.started_at)
+    if state.status == "created":
+        keeps = {states.CREATED, states.RESTARTING, states.ERROR, states.REBUILDING}
+        return (row.status, row.status_detail) if row.status in keeps else (states.CREATED, "Created")
+    tail = " (error)" if state.error else " "
+    code = state.exit_code if state.exit_code is not None else 137
+    return states.STOPPED, f"Exited({code}) {_ago(state.finished_at)} ago{tail}"
+
+
+def _phrase(text: str, since: float | None) -> str | None:
+    ago = _ago(since)
+    return text.format(ago) if ago is not None else None
+
+
+def _ago(since: float | None) -> str | None:
+    """ "5 seconds", "3 mins", ...: one unit. None in the first second, as in Zun (which then prints "None")."""
+    if since is None:
+        return None
+    seconds = int(time.time() - since)
+    if seconds >= 86400:
+        return f"{seconds // 86400} days"
+    if seconds >= 3600:
+        return f"{seconds // 3600} hours"
+    if seconds >= 60:
+        return f"{seconds // 60} mins"
+    return f"{seconds} seconds" if seconds > 0 else None
+
+
+def _signal_number(signal: str | None) -> int:
+    """The number of a signal as the API spells it; KILL when none is named."""
+    if signal is None or signal == "None":
+        return signals.SIGKILL
+    if signal.isdigit():
+        return int(signal)
+    return signals.Signals["SIG" + signal.upper().removeprefix("SIG")]
+
+
+def _since(since: str | None) -> int | None:
+    """Nanoseconds since the epoch. The schema has checked the form."""
+    if not since:
+        return None
+    if since.isdigit():
+        return int(since) * 1_000_000_000
+    try:
+        moment = datetime.datetime.strptime(since, "%Y-%m-%d %H:%M:%S,%f")
+    except ValueError as error:
+        raise ServerFault(f"no such time: {since}") from error
+    return int(moment.replace(tzinfo=datetime.timezone.utc).timestamp()) * 1_000_000_000
+
+
+def _missing(path: str) -> Exception:
+    """Zun formats docker's message with `%`; an encoded slash in it ("%2F") breaks that, so most paths give 500."""
+    if "/" in path:
+        return ServerFault(f"no such path: {path}")
+    return Invalid(f"Could not find the file {path} in container", remote=True)
+
+
+def _not_running(row: Container) -> Conflict:
+    return Conflict(f"Container {row.uuid} is not running", remote=True)
+
+
+_GO_MODES = (
+    (stat_module.S_ISDIR, 1 << 31),
+    (stat_module.S_ISLNK, 1 << 27),
+    (stat_module.S_ISBLK, 1 << 26),
+    (stat_module.S_ISFIFO, 1 << 25),
+    (stat_module.S_ISSOCK, 1 << 24),
+    (stat_module.S_ISCHR, 1 << 26 | 1 << 21),
+)
+
+
+def _docker_stat(found: PathStat) -> dict[str, Any]:
+    mode = found.mode & 0o777
+    for is_kind, bit in _GO_MODES:
+        if is_kind(found.mode):
+            mode |= bit
+    for posix, go in ((stat_module.S_ISUID, 1 << 23), (stat_module.S_ISGID, 1 << 22), (stat_module.S_ISVTX, 1 << 20)):
+        if found.mode & posix:
+            mode |= go
+    moment = datetime.datetime.fromtimestamp(found.mtime, datetime.timezone.utc)
+    return {
+        "name": found.name,
+        "size": found.size,
+        "mode": mode,
+        "mtime": moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "linkTarget": found.link_target,
+    }
