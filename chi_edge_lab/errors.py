@@ -190,15 +190,22 @@ class WaitTimeout(EdgeLabError, TimeoutError):
 
 
 class ExecTimeout(EdgeLabError, TimeoutError):
-    """The site stopped waiting for a command, which may still run."""
+    """The site stopped waiting for a command, which may still run. `output` is what it had printed by then."""
 
     code = "exec-timeout"
+    output = ""
 
 
 class FileError(EdgeLabError, OSError):
     """A path in a container or here cannot be listed, read or written."""
 
     code = "file"
+
+
+class NoShell(FileError):
+    """The container's image has no POSIX `sh`, on which exec of long commands, files and transfers rest."""
+
+    code = "no-shell"
 
 
 class TransferError(FileError):

@@ -84,7 +84,9 @@ class K8sDriver(Driver):
         if row.host is None:
             raise Refused(_api_error(404, "NotFound", f'deployments.apps "zun-{row.uuid}" not found'))
         if row.wanted and self.state(row) is not None:
-            return  # replicas is 1 already: nothing changes
+            if row.status == states.RUNNING:  # the second half of create and run
+                self.change(row, task_state=None)
+            return  # replicas is 1 already: nothing changes, and the task_state waits for the pod to be ready
         self._launch(self.change(row, wanted=True))
 
     def stop(self, row: Container, timeout: float) -> None:

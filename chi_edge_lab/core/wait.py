@@ -1,0 +1,188 @@
+"""Waiting for a container: polls that notice a change within half a second of the site reporting it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+
+from chi_edge_lab.core.progress import Cancel, OnProgress, Reporter
+from chi_edge_lab.errors import (
+    BadInput,
+    ContainerFailed,
+    ContainerGone,
+    NotFound,
+    ServerError,
+    TooManyRequests,
+    Unreachable,
+    WaitTimeout,
+)
+from chi_edge_lab.zun import Client
+from chi_edge_lab.zun.models import Container
+
+POLL_FIRST = 0.05  # seconds; a local container starts in about this time
+POLL_LONGEST = 0.4  # seconds; with the request itself a change is seen within 0.5 s
+POLL_GROWTH = 1.25
+SICK_FOR = 60.0  # seconds for which a site that does not answer, or answers 5xx, is asked again
+
+STATUSES = (
+    "Creating", "Created", "Running", "Stopped", "Paused", "Restarting", "Rebuilding",
+    "Deleting", "Deleted", "Error", "Dead", "Unknown",
+)  # fmt: skip
+_GONE = frozenset({"Deleted"})
+_FAILED = frozenset({"Error", "Dead"})
+
+
+def status_named(status: object) -> str:
+    """Zun's spelling of a status given in any case ("RUNNING" -> "Running"). Raises BadInput."""
+    for known in STATUSES:
+        if isinstance(status, str) and status.lower() == known.lower():
+            return known
+    raise BadInput(f"{status!r} is not a status of a container.", hint=f"One of {', '.join(STATUSES)}.")
+
+
+def failure(container: Container) -> ContainerFailed:
+    """The error for a container in Error or Dead, with what the site says of it."""
+    reason = container.status_reason or ""
+    detail = container.status_detail or ""
+    said = reason or detail or "the site gives no reason"
+    if reason and detail and detail not in reason:
+        said = f"{reason} ({detail})"
+    return ContainerFailed(
+        f"Container {label(container)} is in {container.status}: {said.rstrip('.')}.",
+        status_reason=reason or None,
+    )
+
+
+def label(container: Container) -> str:
+    """How messages call a container: its name, or its uuid where it has none."""
+    return container.name or container.uuid
+
+
+def wait_until(
+    client: Client,
+    uuid: str,
+    done: Callable[[Container], bool],
+    *,
+    goal: str,
+    timeout: float | None = None,
+    fail_on: Collection[str] = _FAILED,
+    on_container: Callable[[Container], None] | None = None,
+    reporter: Reporter | None = None,
+) -> Container:
+    """Poll until `done(container)`; the general form of `wait`.
+
+    `goal` finishes the sentence "... did not ..." of the errors (for instance "become Running"). `timeout` is
+    in seconds, None waits without end. A site that is ill (no answer, 5xx, 429) is asked again for `SICK_FOR`
+    seconds. Raises ContainerFailed (status in `fail_on`), ContainerGone, WaitTimeout, Cancelled.
+    """
+    reporter = reporter or Reporter()
+    began = time.monotonic()
+    pause, sick_since, state = POLL_FIRST, None, "nothing is known of it yet"
+    last: tuple[object, ...] = ()
+    while True:
+        asked = time.monotonic()
+        try:
+            container = client.get_container(uuid)
+        except NotFound as error:
+            raise ContainerGone(
+                f"Container {uuid} was deleted while it was waited for.", request_id=error.request_id
+            ) from None
+        except (Unreachable, ServerError, TooManyRequests) as error:
+            sick_since = sick_since or asked
+            if time.monotonic() - sick_since > SICK_FOR or _over(began, timeout):
+                raise
+            pause = max(getattr(error, "retry_after", None) or 0.0, min(pause * 2, 5.0))
+        else:
+            if sick_since is not None:
+                sick_since, pause = None, POLL_FIRST
+            if on_container is not None:
+                on_container(container)
+            if done(container):
+                return container
+            if container.status in _GONE:
+                raise ContainerGone(
+                    f"Container {label(container)} was deleted while it was waited for.",
+                    hint="Its reservation may have ended.",
+                )
+            if container.status in fail_on:
+                raise failure(container)
+            now = (container.status, container.task_state)
+            if now != last:  # things move: look closely again
+                last, pause = now, POLL_FIRST
+            state = _state(container)
+        if _over(began, timeout):
+            raise WaitTimeout(
+                f"Container {uuid} did not {goal} within {timeout:g} s: {state}.",
+                hint="It is left as it is; wait again, or delete it.",
+            )
+        left = POLL_LONGEST if timeout is None else max(0.0, timeout - (time.monotonic() - began))
+        reporter.sleep(min(pause, left), f"Container {uuid}: {state}. It is left as it is.")
+        if sick_since is None:
+            pause = min(pause * POLL_GROWTH, POLL_LONGEST)
+
+
+def wait(
+    client: Client,
+    uuid: str,
+    status: str = "Running",
+    *,
+    timeout: float | None = None,
+    on_progress: OnProgress | None = None,
+    cancel: Cancel | None = None,
+) -> Container:
+    """Wait until the container has `status`. Errors as `wait_until`; BadInput for a status Zun does not have.
+
+    A container in Error raises, unless Error is what is waited for.
+    """
+    wanted = status_named(status)
+    reporter = Reporter(on_progress, cancel)
+
+    def seen(container: Container) -> None:
+        reporter.report((container.status or "unknown").lower(), _state(container))
+
+    if wanted == "Deleted":
+        wait_gone(client, uuid, timeout=timeout, reporter=reporter)
+        return Container(uuid=uuid, status="Deleted")
+    return wait_until(
+        client, uuid, lambda container: container.status == wanted, goal=f"become {wanted}", timeout=timeout,
+        fail_on=_FAILED - {wanted}, on_container=seen, reporter=reporter,
+    )  # fmt: skip
+
+
+def wait_gone(
+    client: Client, uuid: str, *, timeout: float | None = None, reporter: Reporter | None = None
+) -> None:
+    """Wait until the container cannot be found any more (or is only a row with status Deleted).
+
+    Raises ContainerFailed when the site gives the delete up (Zun puts the old status back and its reason in
+    `status_reason`), WaitTimeout, Cancelled.
+    """
+    deleting = False
+
+    def done(container: Container) -> bool:
+        nonlocal deleting
+        if container.status in _GONE:
+            return True
+        busy = container.status == "Deleting" or (container.task_state or "") in {
+            "container_deleting",
+            "container_stopping",
+        }
+        if deleting and not busy and container.status_reason and container.status == "Running":
+            raise failure(container)
+        deleting = deleting or busy
+        return False
+
+    try:
+        wait_until(client, uuid, done, goal="go away", timeout=timeout, fail_on=(), reporter=reporter)
+    except ContainerGone:
+        return
+
+
+def _state(container: Container) -> str:
+    doing = f", {container.task_state.replace('_', ' ')}" if container.task_state else ""
+    reason = f" ({container.status_reason})" if container.status_reason else ""
+    return f"it is {container.status or 'in an unknown state'}{doing}{reason}"
+
+
+def _over(began: float, timeout: float | None) -> bool:
+    return timeout is not None and time.monotonic() - began >= timeout

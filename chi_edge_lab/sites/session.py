@@ -1,0 +1,267 @@
+"""A login: one keystoneauth session on one site, for one project."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import Any
+
+from keystoneauth1 import exceptions as ksa
+from keystoneauth1 import loading
+from keystoneauth1.adapter import Adapter
+from keystoneauth1.session import Session, TCPKeepAliveAdapter
+
+from chi_edge_lab import __version__, errors
+from chi_edge_lab.sites.hub import hub_plugin, hub_token
+from chi_edge_lab.sites.refusals import brief, explain
+from chi_edge_lab.sites.settings import Settings
+
+TIMEOUT = 60.0  # seconds without a byte from the site, where a request says nothing else
+_CONNECTIONS = 32  # kept open at a time; the server extension's thread pool is smaller
+CONTAINER = "container"
+
+
+class EdgeSession(Session):
+    """A keystoneauth session whose threads log in again together, not each for itself.
+
+    keystoneauth drops its token at every 401. When many requests meet one expired token at once, all but the
+    first would throw away the new token just fetched.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        import requests
+
+        plain = requests.Session()
+        for scheme in list(plain.adapters):
+            plain.mount(scheme, TCPKeepAliveAdapter(pool_maxsize=_CONNECTIONS))
+        super().__init__(session=plain, **options)
+        self._handed_out = threading.local()
+        self._renewal = threading.Lock()
+
+    def get_auth_headers(self, auth: Any = None, **options: Any) -> Any:
+        headers = super().get_auth_headers(auth, **options)
+        self._handed_out.token = (headers or {}).get("X-Auth-Token")
+        return headers
+
+    def invalidate(self, auth: Any = None) -> Any:
+        with self._renewal:
+            reference = getattr(auth or self.auth, "auth_ref", None)
+            current = getattr(reference, "auth_token", None)
+            used = getattr(self._handed_out, "token", None)
+            if current and used and current != used:
+                return True
+            return super().invalidate(auth)
+
+
+class Login:
+    """Where requests go and as whom. Made by `login()`; thread-safe; never shows a credential.
+
+    `source` says where the credentials were found, `notes` what was left out of them and why.
+    `reservation_id` is the standing reservation that the local site lends.
+    """
+
+    def __init__(
+        self,
+        *,
+        site: str,
+        kind: str,
+        source: str,
+        session: Any,
+        region_name: str | None,
+        interface: str = "public",
+        auth_url: str = "",
+        reservation_id: str | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        self.site = site
+        self.kind = kind
+        self.source = source
+        self.session = session
+        self.region_name = region_name
+        self.interface = interface
+        self.auth_url = auth_url
+        self.reservation_id = reservation_id
+        self.notes = notes
+
+    def __repr__(self) -> str:
+        return f"<Login to {self.site} ({self.source})>"
+
+    @property
+    def project_id(self) -> str | None:
+        """The project's id. Logs in if that has not happened.
+
+        Raises:
+            errors.LoginError, errors.Unreachable: the login does not work.
+        """
+        with self._explained():
+            value = self.session.get_project_id()
+        return None if value is None else str(value)
+
+    @property
+    def project_name(self) -> str | None:
+        """The project's name. Logs in if that has not happened; raises as `project_id` does."""
+        return self._fact("project_name")
+
+    @property
+    def user_name(self) -> str | None:
+        """The user's name. Logs in if that has not happened; raises as `project_id` does."""
+        return self._fact("username")
+
+    def adapter(self, service_type: str, **options: Any) -> Any:
+        """A keystoneauth adapter for a service of this site, in its region and interface."""
+        options.setdefault("interface", self.interface)
+        options.setdefault("region_name", self.region_name)
+        return Adapter(self.session, service_type=service_type, **options)
+
+    def endpoint(self, service_type: str = CONTAINER) -> str:
+        """The address of a service, without a slash at its end.
+
+        Raises:
+            errors.NoContainerService: the catalogue has none; the message says what there is.
+            errors.LoginError, errors.Unreachable: the login does not work.
+        """
+        with self._explained():
+            try:
+                found = self.session.get_endpoint(
+                    service_type=service_type, interface=self.interface, region_name=self.region_name
+                )
+            except ksa.EmptyCatalog:
+                raise
+            except ksa.EndpointNotFound:
+                found = None
+        if not found:
+            raise self._no_service(service_type)
+        return str(found).rstrip("/")
+
+    def has_service(self, service_type: str) -> bool:
+        """True if the catalogue has such a service in this region."""
+        try:
+            self.endpoint(service_type)
+        except errors.NoContainerService:
+            return False
+        return True
+
+    def check(self) -> None:
+        """Log in and find the container service.
+
+        Raises:
+            errors.BadCredentials, errors.NoContainerService, errors.Unreachable: what is wrong.
+        """
+        with self._explained():
+            self.session.get_token()
+        self.endpoint()
+
+    def relogin(self) -> None:
+        """Forget the token and log in again.
+
+        Raises:
+            errors.BadCredentials, errors.Unreachable: it does not work any more.
+        """
+        with self._explained():
+            self.session.auth.invalidate()
+            self.session.get_token()
+
+    def regions(self) -> dict[str, list[str]]:
+        """Service types of each region of the catalogue."""
+        with self._explained():
+            catalogue = self.session.auth.get_access(self.session).service_catalog.catalog
+        found: dict[str, set[str]] = {}
+        for service in catalogue or []:
+            for endpoint in service.get("endpoints") or []:
+                region = endpoint.get("region_id") or endpoint.get("region") or ""
+                found.setdefault(str(region), set()).add(str(service.get("type") or ""))
+        return {region: sorted(types) for region, types in sorted(found.items())}
+
+    def _fact(self, name: str) -> str | None:
+        with self._explained():
+            value = getattr(self.session.auth.get_access(self.session), name, None)
+        return None if value is None else str(value)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Any:
+        try:
+            yield
+        except (ksa.ClientException, OSError) as problem:
+            raise explain(problem, f"log in to {self.site}") from None
+
+    def _no_service(self, service_type: str) -> errors.NoContainerService:
+        regions = self.regions()
+        # Zun's official type is application-container, `container` an alias that catalogues use too
+        wanted = {service_type, "application-container"} if service_type == CONTAINER else {service_type}
+        having = [region for region, types in regions.items() if wanted & set(types)]
+        if self.region_name and self.region_name not in regions:
+            return errors.NoContainerService(
+                f"The site at {self.auth_url} has no region {self.region_name!r}; "
+                f"it has {', '.join(regions) or 'none'}.",
+                hint=f"Set OS_REGION_NAME (region_name in clouds.yaml) to {_any_of(having)}."
+                if having
+                else "None of them has a container service; choose another site.",
+            )
+        if having and (self.region_name is None or self.region_name in having):
+            return errors.NoContainerService(
+                f"The {service_type} service of {self.site} has no {self.interface!r} interface.",
+                hint="Set OS_INTERFACE (interface in clouds.yaml) to public.",
+            )
+        if having:
+            return errors.NoContainerService(
+                f"The {service_type} service of {self.site} is not in region {self.region_name} "
+                f"but in {', '.join(having)}.",
+                hint=f"Set OS_REGION_NAME (region_name in clouds.yaml) to {_any_of(having)}.",
+            )
+        services = sorted({kind for types in regions.values() for kind in types if kind})
+        return errors.NoContainerService(
+            f"{self.site} has no {service_type} service; it offers {', '.join(services) or 'nothing'}.",
+            hint='Choose a site with containers: use_site("CHI@Edge"), or use_site("local").',
+        )
+
+
+def open_login(settings: Settings) -> Login:
+    """A Login for settings; nothing is sent yet.
+
+    Raises:
+        errors.BadCredentials: keystoneauth does not know the authentication type or lacks an option.
+    """
+    session = EdgeSession(
+        auth=_plugin(settings),
+        verify=settings.verify,
+        cert=settings.cert,
+        timeout=TIMEOUT,
+        app_name="chi-edge-lab",
+        app_version=__version__,
+    )
+    if settings.kind == "local":
+        # no proxy of the environment and no netrc on the way to our own machine
+        session.session.trust_env = False
+    return Login(
+        site=settings.site,
+        kind=settings.kind,
+        source=settings.source,
+        session=session,
+        region_name=settings.region_name,
+        interface=settings.interface,
+        auth_url=settings.auth_url,
+        reservation_id=settings.reservation_id,
+        notes=settings.notes,
+    )
+
+
+def _plugin(settings: Settings) -> Any:
+    try:
+        loader: Any = loading.get_plugin_loader(settings.auth_type)
+        known = {option.dest for option in loader.get_options()}
+        options = {key: value for key, value in settings.auth.items() if key in known}
+        if settings.auth_type == "v3oidcaccesstoken" and settings.kind == "hub":
+            hub = hub_token()
+            if hub is not None:
+                options.pop("access_token", None)
+                return hub_plugin(hub, options)
+        return loader.load_from_options(**options)
+    except ksa.ClientException as problem:
+        raise errors.BadCredentials(
+            f"The credentials in {settings.source} cannot be used ({settings.auth_type}): {brief(problem)}",
+            hint="Source a fresh openrc file, or make an application credential.",
+        ) from None
+
+
+def _any_of(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else " or ".join(names)
