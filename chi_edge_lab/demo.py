@@ -29,13 +29,15 @@ PORT = 8080
 SECONDS_FOR_WORK = 60.0
 
 # What the container runs: it waits for the work, does it, then serves the result.
+# As pid 1 it must handle TERM itself, or each stop takes its full ten seconds.
 COMMAND = f"""
+trap 'exit 0' TERM
 echo waiting for work
 until [ -e {WORK}/job/go ]; do sleep 0.1; done
 sh {WORK}/job/count.sh {WORK}/job {WORK}/result.csv
 cd {WORK}
-if command -v python3 >/dev/null; then exec python3 -m http.server {PORT}; fi
-exec busybox httpd -f -p {PORT}
+if command -v python3 >/dev/null; then python3 -m http.server {PORT} & else busybox httpd -f -p {PORT} & fi
+wait
 """
 
 # A job that any image with a shell can do: the size and checksum of each sample.
@@ -93,8 +95,9 @@ class Demo:
 
     def create(self) -> str:
         from chi_edge_lab import container
+        from chi_edge_lab.core.create import catalogue
 
-        image = next((str(image.name) for image in self.client.images() if image.name), "busybox")
+        image = next(iter(catalogue(self.client)), "busybox")
         self.container = container.Container(
             self.name, image, exposed_ports=[PORT], command=["sh", "-c", COMMAND], environment={"DEMO": "yes"}
         )
