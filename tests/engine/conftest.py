@@ -111,5 +111,3 @@ def processes_named(marker: str) -> list[int]:
         except OSError:
             continue
     return found
-
-

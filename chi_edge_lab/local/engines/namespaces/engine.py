@@ -1,4 +1,4 @@
-"""The engine whose containers are processes in Linux namespaces of their own: no root, no daemon, nothing to install."""
+"""The engine whose containers are processes in Linux namespaces of their own: no root, no daemon."""
 
 from __future__ import annotations
 
@@ -124,7 +124,11 @@ class NamespacesEngine(Engine):
         if run is None or home.ended(run) is None:
             return None
         reported = home.path / "reported"
-        return None if reported.exists() and reported.read_text(encoding="ascii") == run["run"] else str(run["run"])
+        return (
+            None
+            if reported.exists() and reported.read_text(encoding="ascii") == run["run"]
+            else str(run["run"])
+        )
 
     def _report_end(self, identifier: str) -> None:
         home = self._home(identifier)
@@ -209,7 +213,8 @@ class NamespacesEngine(Engine):
             binds=template.binds,
             private=template.private,
             files=tuple(
-                (f"mounts/{number}", mount.destination, mount.read_only) for number, mount in enumerate(spec.mounts)
+                (f"mounts/{number}", mount.destination, mount.read_only)
+                for number, mount in enumerate(spec.mounts)
             ),
             labels=spec.labels,
             created_at=time.time(),
@@ -238,7 +243,9 @@ class NamespacesEngine(Engine):
             ids=record.ids,
             binds=record.binds,
             private=record.private,
-            files=tuple((str(home.path / name), inside, read_only) for name, inside, read_only in record.files)
+            files=tuple(
+                (str(home.path / name), inside, read_only) for name, inside, read_only in record.files
+            )
             if shell
             else (),
             hostname=record.hostname,
@@ -294,25 +301,26 @@ class NamespacesEngine(Engine):
 
     def stop(self, id: str, timeout: float = 10.0) -> None:  # noqa: A002
         with self._lock(id):
+            self._home(id).record()
             self._end(id, [(signal.SIGTERM, timeout), (signal.SIGKILL, _KILL_SECONDS)])
 
     def _end(self, id: str, steps: list[tuple[signal.Signals, float]]) -> None:  # noqa: A002
         """Send each signal and wait so many seconds after it, until pid 1 has ended."""
         home = self._home(id)
-        state = home.state()
-        if state.status not in {"running", "paused"}:
+        if not home.is_live():
             return
+        is_paused = (home.path / "paused").exists()
         try:
             with client.connection(home) as end:
                 client.send(end, {"op": "watch"})
                 for number, seconds in steps:
                     self._signal(home, number)
-                    if state.status == "paused":
+                    if is_paused:
                         self._continue(home)
                     if select.select([end], [], [], max(0.0, seconds))[0]:
                         break
         except NotRunning:
-            pass  # noqa: SIM105 it has ended by itself
+            pass
         if not self._wait_for_end(home, 1.0):
             home.kill_shim()  # it hangs; the kernel kills the container with it
             if not self._wait_for_end(home, _KILL_SECONDS):
@@ -374,8 +382,7 @@ class NamespacesEngine(Engine):
         with self._lock(id):
             if not home.path.exists():
                 return
-            with contextlib.suppress(NoSuchContainer):
-                self._end(id, [(signal.SIGKILL, _KILL_SECONDS)])
+            self._end(id, [(signal.SIGKILL, _KILL_SECONDS)])
             self._group(id).remove()
             trash = self._homes / f".trash-{id}-{uuid.uuid4().hex}"
             home.path.rename(trash)
@@ -408,7 +415,9 @@ class NamespacesEngine(Engine):
 
     # -- inside
 
-    def _message(self, home: Home, argv: list[str], environment: dict[str, str] | None = None) -> dict[str, Any]:
+    def _message(
+        self, home: Home, argv: list[str], environment: dict[str, str] | None = None
+    ) -> dict[str, Any]:
         record = home.record()
         if not argv:
             raise CommandNotFound("OCI runtime exec failed: exec: no command was given: unknown")
@@ -450,7 +459,9 @@ class NamespacesEngine(Engine):
     ) -> Terminal:
         home = self._live(id)
         base = {"TERM": "xterm"} if tty else {}
-        return terminal.open_terminal(home, self._message(home, argv, {**base, **(environment or {})}), tty=tty)
+        return terminal.open_terminal(
+            home, self._message(home, argv, {**base, **(environment or {})}), tty=tty
+        )
 
     def attach(self, id: str) -> Terminal:  # noqa: A002
         home = self._live(id)
@@ -508,7 +519,11 @@ class NamespacesEngine(Engine):
         return processes.table(self._first(home), home.record().ids)
 
     def _archive_message(self, path: str) -> dict[str, Any]:
-        return {"path": path, "max_members": self._limits.archive_members, "max_bytes": self._limits.archive_bytes}
+        return {
+            "path": path,
+            "max_members": self._limits.archive_members,
+            "max_bytes": self._limits.archive_bytes,
+        }
 
     def get_archive(self, id: str, path: str, out: BinaryIO) -> PathStat:  # noqa: A002
         home = self._home(id)
@@ -558,7 +573,8 @@ class NamespacesEngine(Engine):
         made = socket.socket(fileno=fds[0])
         try:
             made.settimeout(_CONNECT_SECONDS)
-            # By its own address where it has one: what listens on 127.0.0.1 only is not reached from outside on a real site either.
+            # By its own address where it has one: what listens on 127.0.0.1 only is not reached from outside
+            # on a real site either.
             made.connect((home.record().address or "127.0.0.1", port))
             made.settimeout(None)
         except BaseException:

@@ -40,7 +40,10 @@ class Record:
 
 
 class Home:
-    """Access to the directory. Holds no state of its own, so that any process that knows the path may use it."""
+    """Access to the directory.
+
+    Holds no state of its own, so that any process that knows the path may use it.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -79,13 +82,17 @@ class Home:
         run = self.run()
         if run is None:
             if failure is not None:
-                return State("created", exit_code=failure["exit_code"], error=failure["error"], address=record.address)
+                return State(
+                    "created", exit_code=failure["exit_code"], error=failure["error"], address=record.address
+                )
             return State("created", address=record.address)
         ended = self.ended(run)
         if ended is None:
             status = "paused" if (self.path / "paused").exists() else "running"
             return State(
-                "paused" if status == "paused" else "running", started_at=run["started_at"], address=record.address
+                "paused" if status == "paused" else "running",
+                started_at=run["started_at"],
+                address=record.address,
             )
         return State(
             "exited",
@@ -108,7 +115,9 @@ class Home:
         if ended is not None:
             return ended
         if here and procs.is_alive(run["pid"], run["pid_started"]):
-            os.kill(run["pid"], 9)  # the kernel does this when the shim dies; only a container that undid it comes here
+            os.kill(
+                run["pid"], 9
+            )  # the kernel does this when the shim dies; only a container that undid it comes here
         ended = {
             "run": run["run"],
             "exit_code": _KILLED,

@@ -15,7 +15,8 @@ _NEEDED = {0: "CHOWN", 6: "SETGID", 7: "SETUID"}
 def container_ids() -> tuple[int, int]:
     """(first number outside, how many) for the numbers 0, 1, ... inside.
 
-    An ordinary user has one number, its own. Root gives a range of unprivileged ones: its own is never mapped, because number 0
+    An ordinary user has one number, its own. Root gives a range of unprivileged ones: its own is never
+    mapped, because number 0
     may write many files of /proc and /sys without any capability. Raises EngineUnavailable.
     """
     user = os.geteuid()
@@ -25,13 +26,15 @@ def container_ids() -> tuple[int, int]:
     missing = [name for number, name in _NEEDED.items() if not capabilities >> number & 1]
     if missing:
         raise EngineUnavailable(
-            f"This root lacks the capabilities {', '.join(missing)}: run the site as an ordinary user, or use Docker."
+            f"This root lacks the capabilities {', '.join(missing)}: "
+            "run the site as an ordinary user, or use Docker."
         )
     for first, count in (_WANTED, _SMALL):
         if _is_mapped(first, count):
             return first, count
     raise EngineUnavailable(
-        "This root has no unprivileged user numbers to give to containers: run the site as an ordinary user, or use Docker."
+        "This root has no unprivileged user numbers to give to containers: "
+        "run the site as an ordinary user, or use Docker."
     )
 
 
