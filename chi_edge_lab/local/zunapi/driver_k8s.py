@@ -152,8 +152,13 @@ class K8sDriver(Driver):
         state = self.state(row)
         if not row.wanted or (state is not None and state.status in {"running", "paused"}):
             return
-        self.engine.remove(row.uuid)
-        self._run(self.change(row, restarts=row.restarts + 1))
+        row = self.change(row, restarts=row.restarts + 1)
+        try:
+            self.engine.remove(row.uuid)
+            self._run(row)
+        except EngineError:
+            self._unready(row)  # the kubelet never gives up
+            raise
 
     # -- the pod
 
