@@ -80,6 +80,12 @@ class Demo:
         return self.container
 
     @property
+    def id(self) -> str:
+        """Its uuid."""
+        assert self.made.id is not None
+        return self.made.id
+
+    @property
     def client(self) -> Client:
         from chi_edge_lab import sites, zun
 
@@ -139,7 +145,7 @@ class Demo:
 
         lines: list[str] = []
         deadline = time.monotonic() + SECONDS_FOR_WORK
-        for line in logs.follow(self.client, self.made.id, cancel=lambda: time.monotonic() > deadline):
+        for line in logs.follow(self.client, self.id, cancel=lambda: time.monotonic() > deadline):
             lines.append(line.text)
             if line.text == "all done":
                 break
@@ -157,7 +163,7 @@ class Demo:
         from chi_edge_lab.core.terminal import Terminal
 
         terminal: Terminal
-        with Terminal(self.client, self.made.id) as terminal:
+        with Terminal(self.client, self.id) as terminal:
             terminal.write("echo $((6 * 7))=answer\n")
             terminal.read_until(b"42=answer", timeout=15)
         return "echoed 42"
@@ -187,12 +193,12 @@ class Demo:
         dialect = self.client.dialect
         if not dialect.supports("commit"):
             return f"not on this site: {dialect.reason('commit')}"
-        return f"image {container.snapshot_container(self.made.id, self.name)}"
+        return f"image {container.snapshot_container(self.id, self.name)}"
 
     def delete(self) -> str:
         from chi_edge_lab import container
 
-        id = self.made.id
+        id = self.id
         self.made.delete()
         deadline = time.monotonic() + SECONDS_FOR_WORK
         while any(listed.id == id for listed in container.list_containers()):
