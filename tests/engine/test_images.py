@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from chi_edge_lab.local.engines.base import EngineError, FileMount, ImageNotFound, Spec
+from chi_edge_lab.local.engines.busybox import find_busybox
 from chi_edge_lab.local.engines.namespaces import NamespacesEngine
-from chi_edge_lab.local.engines.namespaces.rootfs import find_busybox
 
 from .conftest import wait_until
 
@@ -177,7 +177,10 @@ def test_a_commit_keeps_files_and_not_what_is_mounted(fresh, base, state):
         )
     )
     fresh.start("parent")
-    line = "echo mine > /root/mine; chmod 600 /root/mine; ln -s mine /root/link; echo tool > /usr/local/tool; rm /etc/nsswitch.conf"
+    line = (
+        "echo mine > /root/mine; chmod 600 /root/mine; ln -s mine /root/link; "
+        "echo tool > /usr/local/tool; rm /etc/nsswitch.conf"
+    )
     assert fresh.execute("parent", ["sh", "-c", line]).exit_code == 0
     if state == "stopped":
         fresh.stop("parent", timeout=0)
@@ -189,7 +192,10 @@ def test_a_commit_keeps_files_and_not_what_is_mounted(fresh, base, state):
     fresh.remove("parent")
     fresh.create(Spec(id="child", name="x", image="child:1"))
     fresh.start("child")
-    line = "cat /root/link /usr/local/tool; stat -c %a /root/mine; echo $COLOUR; cat /root/secret; ls /etc/nsswitch.conf 2>/dev/null; hostname"
+    line = (
+        "cat /root/link /usr/local/tool; stat -c %a /root/mine; echo $COLOUR; cat /root/secret; "
+        "ls /etc/nsswitch.conf 2>/dev/null; hostname"
+    )
     assert fresh.execute("child", ["sh", "-c", line]).output == b"mine\ntool\n600\ngreen\nchild\n"
     if base == "python":
         assert fresh.execute("child", ["python3", "-c", "print(6*7)"]).output == b"42\n"
@@ -239,7 +245,7 @@ def test_a_python_that_is_gone_is_told(fresh):
     from dataclasses import replace
 
     fresh.create(Spec(id="old", name="old", image="python", command=("sleep", "1")))
-    home = fresh._home("old")
+    home = fresh._containers.home("old")
     binds = tuple(
         (host if host == "/usr" else "/gone/python", inside) for host, inside in home.record().binds
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 
 import pytest
@@ -118,7 +119,7 @@ def test_a_burst_loses_nothing(engine, run):
     lines = list(engine.logs(identifier))
     assert text(lines) == b"".join(b"%d\n" % number for number in range(1, 100001))
     times = [line.time_ns for line in lines]
-    assert all(earlier < later for earlier, later in zip(times, times[1:], strict=False))
+    assert all(earlier < later for earlier, later in itertools.pairwise(times))
 
 
 def test_reading_while_it_is_written_sees_whole_lines(engine, run):

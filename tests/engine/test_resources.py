@@ -17,7 +17,7 @@ BUSY = ("sh", "-c", "echo ready; while :; do :; done")
 
 
 def cpu(engine, identifier):
-    first = engine._first(engine._home(identifier))
+    first = engine._containers.first(engine._containers.home(identifier))
     return sum(process.cpu_seconds for process in processes.members(first))
 
 
@@ -30,8 +30,8 @@ def test_stats_count_what_is_used(engine, run):
     assert after.memory_bytes > 10_000
     assert after.memory_limit_bytes > 2**28
     assert after.pids == 1
+    engine.stop(identifier, timeout=0)
     with pytest.raises(NotRunning):
-        engine.stop(identifier, timeout=0)
         engine.stats(identifier)
 
 
@@ -86,7 +86,7 @@ def test_top_lists_processes_as_the_container_counts_them(engine, run):
 @pytest.mark.parametrize("with_group", [True, False])
 def test_pause_stops_everything_and_unpause_goes_on(engine, run, monkeypatch, with_group):
     if not with_group:
-        monkeypatch.setattr(Group, "freeze", lambda self, frozen: False)
+        monkeypatch.setattr(Group, "freeze", lambda self, *, frozen: False)
     identifier = run("sh", "-c", "(while :; do :; done) & while :; do :; done")
     engine.pause(identifier)
     assert engine.inspect(identifier).status == "paused"
@@ -132,7 +132,7 @@ def test_a_memory_limit_is_kept_where_there_are_control_groups(engine, run):
     engine.start(identifier)
     wait_until(lambda: engine.inspect(identifier).status == "exited", 10)
     state = engine.inspect(identifier)
-    if not engine._home(identifier).run()["cgroup"]:
+    if not engine._containers.home(identifier).run()["cgroup"]:
         pytest.skip("no control group may be written here: limits are on record only")
     assert state.exit_code == 137
     assert "memory limit" in state.error
@@ -140,7 +140,7 @@ def test_a_memory_limit_is_kept_where_there_are_control_groups(engine, run):
 
 def test_a_limit_holds_for_commands_too_and_can_be_changed(engine, run):
     identifier = run(image="python", memory_mib=64, cpu=0.5)
-    if not engine._home(identifier).run()["cgroup"]:
+    if not engine._containers.home(identifier).run()["cgroup"]:
         pytest.skip("no control group may be written here: limits are on record only")
     take = ["python3", "-c", "x = bytearray(100_000_000); print('had')"]
     assert engine.execute(identifier, take).exit_code == 137
@@ -154,7 +154,7 @@ def test_a_limit_holds_for_commands_too_and_can_be_changed(engine, run):
 
 def test_control_groups_go_with_the_container(engine, run):
     identifier = run()
-    group = engine._group(identifier)
+    group = engine._containers.group(identifier)
     engine.remove(identifier)
     assert not group.is_real
     assert not list(Path("/sys/fs/cgroup").glob(f"*/chi-edge-lab/*{identifier}"))

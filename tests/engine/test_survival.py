@@ -117,7 +117,7 @@ def test_killing_the_supervisor_kills_the_container(fresh):
     engine.create(Spec(id="orphan", name="orphan", image="busybox", command=command))
     engine.start("orphan")
     engine.execute("orphan", marker.split(), timeout=0.05)
-    run = engine._home("orphan").run()
+    run = engine._containers.home("orphan").run()
     assert processes_named(marker.replace(" ", "\0"))
     os.kill(run["shim"], signal.SIGKILL)
     wait_until(lambda: not processes_named(marker.replace(" ", "\0")), 2)
@@ -137,7 +137,7 @@ def test_terminating_the_supervisor_ends_the_container_in_good_order(fresh):
     engine.create(Spec(id="polite", name="polite", image="busybox", command=command))
     engine.start("polite")
     wait_until(lambda: list(engine.logs("polite")))
-    os.kill(engine._home("polite").run()["shim"], signal.SIGTERM)
+    os.kill(engine._containers.home("polite").run()["shim"], signal.SIGTERM)
     wait_until(lambda: engine.inspect("polite").status == "exited")
     assert engine.inspect("polite").exit_code == 0
     assert [line.data for line in engine.logs("polite")] == [b"ready\n", b"bye\n"]
@@ -147,7 +147,7 @@ def test_a_number_that_went_to_another_process_is_not_taken_for_the_container(fr
     engine = fresh()
     engine.create(Spec(id="old", name="old", image="busybox", command=("sleep", "100")))
     engine.start("old")
-    home = engine._home("old")
+    home = engine._containers.home("old")
     os.kill(home.run()["shim"], signal.SIGKILL)
     wait_until(lambda: not procs.is_alive(home.run()["pid"], home.run()["pid_started"]))
     innocent = subprocess.Popen(["sleep", "100"])
@@ -167,7 +167,7 @@ def test_a_restart_of_the_machine_is_told(fresh):
     engine = fresh()
     engine.create(Spec(id="old", name="old", image="busybox", command=("sleep", "100")))
     engine.start("old")
-    home = engine._home("old")
+    home = engine._containers.home("old")
     os.kill(home.run()["shim"], signal.SIGKILL)
     write_json(home.path / "state.json", {**home.run(), "boot": "another"})
     state = engine.inspect("old")
@@ -195,7 +195,7 @@ def test_shims_hold_no_connection_to_the_terminal_of_the_site(fresh):
     engine = fresh()
     engine.create(Spec(id="own", name="own", image="busybox", command=("sleep", "100")))
     engine.start("own")
-    run = engine._home("own").run()
+    run = engine._containers.home("own").run()
     assert os.getsid(run["shim"]) == run["shim"]
     assert Path(f"/proc/{run['shim']}/fd/0").readlink() == Path("/dev/null")
     assert int(procs.stat_fields(run["shim"])[1]) == 1
@@ -216,9 +216,9 @@ def test_a_damaged_record_is_told_and_can_be_removed(fresh):
 
     engine = fresh()
     engine.create(Spec(id="torn", name="torn", image="busybox"))
-    (engine._home("torn").path / "container.json").write_text("{")
+    (engine._containers.home("torn").path / "container.json").write_text("{")
     with pytest.raises(EngineError, match="damaged"):
         engine.inspect("torn")
     engine.remove("torn")
     assert engine.list() == []
-    assert read_json(engine._home("torn").path / "container.json") is None
+    assert read_json(engine._containers.home("torn").path / "container.json") is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import time
+from pathlib import Path
 
 import pytest
 
@@ -89,10 +90,10 @@ def test_environment_is_added(engine, box):
 
 def test_a_command_that_is_not_there_has_no_terminal(engine, box):
     for tty in (True, False):
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(list(Path("/proc/self/fd").iterdir()))
         with pytest.raises(CommandNotFound):
             engine.terminal(box, ["nothing"], tty=tty)
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_without_a_tty_bytes_pass_unchanged(engine, box):
@@ -215,12 +216,12 @@ def test_a_slow_attached_reader_gets_everything(engine, run):
 
 def test_nothing_stays_open(engine, box):
     engine.execute(box, ["true"])
-    before = sorted(os.listdir("/proc/self/fd"))
+    before = sorted(Path("/proc/self/fd").iterdir())
     for _ in range(3):
         engine.terminal(box, ["cat"]).close()
         engine.terminal(box, ["cat"], tty=False).close()
         engine.execute(box, ["cat"], stdin=b"x")
         engine.execute(box, ["sleep", "0.01"], timeout=0.001)
-    assert sorted(os.listdir("/proc/self/fd")) == before
-    run = engine._home(box).run()
-    wait_until(lambda: len(os.listdir(f"/proc/{run['shim']}/fd")) < 30)
+    assert sorted(Path("/proc/self/fd").iterdir()) == before
+    run = engine._containers.home(box).run()
+    wait_until(lambda: len(list(Path(f"/proc/{run['shim']}/fd").iterdir())) < 30)

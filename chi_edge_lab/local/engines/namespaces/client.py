@@ -73,7 +73,7 @@ def start_shim(home: Home) -> dict[str, Any]:
 
 
 def _read_all(fd: int, deadline: float) -> bytes:
-    parts = []
+    parts: list[bytes] = []
     poller = select.poll()
     poller.register(fd, select.POLLIN)
     while True:

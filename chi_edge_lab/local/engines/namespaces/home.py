@@ -14,6 +14,7 @@ from ..base import EngineError, NoSuchContainer, State
 from .sandbox import procs
 
 _KILLED = 128 + 9
+_LOOK = 0.002  # seconds
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,15 @@ class Home:
             return
         finally:
             os.close(handle)
+
+    def wait_for_end(self, seconds: float) -> bool:
+        """Whether pid 1 and its shim have ended within so many seconds."""
+        limit = time.monotonic() + seconds
+        while self.is_live():
+            if time.monotonic() > limit:
+                return False
+            time.sleep(_LOOK)
+        return True
 
     def is_live(self) -> bool:
         """Whether pid 1 runs or is paused."""

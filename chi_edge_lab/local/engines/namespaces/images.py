@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..base import EngineError, Image, ImageNotFound
+from ..busybox import find_busybox
 from .home import read_json, write_json
 from .rootfs import (
     PATH,
     Interpreter,
     busybox_applets,
-    find_busybox,
     host_binds,
     host_environment,
     host_private,
+    is_readable_inside,
     make_busybox_tree,
     make_host_tree,
     running_interpreter,
@@ -80,12 +81,15 @@ class Catalogue:
             if name and template.image.id == name:
                 return template
         known = ", ".join(exact) or "none"
-        raise ImageNotFound(f"There is no image {name!r} on this site. It has: {known}.")
+        reason = ""
+        if not is_readable_inside(self._interpreter):
+            reason = f" There is no python image, because only root may read {self._interpreter.prefix}."
+        raise ImageNotFound(f"There is no image {name!r} on this site. It has: {known}.{reason}")
 
     # -- built-in
 
     def _built_in(self) -> list[Template]:
-        templates = [self._python()]
+        templates = [self._python()] if is_readable_inside(self._interpreter) else []
         busybox = find_busybox()
         if busybox is not None:
             templates.append(self._busybox(busybox))

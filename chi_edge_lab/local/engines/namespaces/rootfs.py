@@ -92,6 +92,19 @@ def running_interpreter() -> Interpreter:
     return Interpreter(version, prefix, inside)
 
 
+def is_readable_inside(interpreter: Interpreter) -> bool:
+    """Whether the user that stands for the container's root may read it; what is above it does not matter."""
+    if os.geteuid() != 0:
+        return True
+    program = interpreter.prefix / f"bin/python{interpreter.minor}"
+    library = interpreter.prefix / f"lib/python{interpreter.minor}"
+    wanted = ((interpreter.prefix, 0o5), (program, 0o5), (library, 0o5), (library / "os.py", 0o4))
+    try:
+        return all(path.stat().st_mode & bits == bits for path, bits in wanted)
+    except OSError:
+        return False
+
+
 def host_binds(interpreter: Interpreter) -> tuple[tuple[str, str], ...]:
     """Trees of this machine that a container of the python image sees, read-only."""
     binds = [("/usr", "usr")]
@@ -215,39 +228,6 @@ def _find_pip(interpreter: Interpreter) -> str | None:
 
 
 # -- busybox
-
-
-def find_busybox() -> Path | None:
-    """A statically linked busybox on PATH: alone it makes an image. None when there is none."""
-    found = shutil.which("busybox")
-    if found is None:
-        return None
-    path = Path(found).resolve()
-    try:
-        return path if _is_static(path) else None
-    except OSError:
-        return None
-
-
-def _is_static(program: Path) -> bool:
-    """Whether an ELF program needs no loader: it has no program header of the type PT_INTERP (3)."""
-    with program.open("rb") as file:
-        head = file.read(64)
-        if head[:4] != b"\x7fELF":
-            return False
-        order = "little" if head[5] == 1 else "big"
-        wide = head[4] == 2
-        offset = _number(head, (32, 8) if wide else (28, 4), order)
-        size = _number(head, (54, 2) if wide else (42, 2), order)
-        count = _number(head, (56, 2) if wide else (44, 2), order)
-        file.seek(offset)
-        headers = file.read(size * count)
-    return all(_number(headers, (index * size, 4), order) != 3 for index in range(count))
-
-
-def _number(data: bytes, place: tuple[int, int], order: str) -> int:
-    start, length = place
-    return int.from_bytes(data[start : start + length], "little" if order == "little" else "big")
 
 
 def busybox_applets(busybox: Path) -> list[str]:

@@ -171,8 +171,8 @@ class _Exactly:
         self._file = file
         self._left = size
 
-    def read(self, size: int) -> bytes:
-        wanted = min(size, self._left)
+    def read(self, size: int = -1, /) -> bytes:
+        wanted = self._left if size < 0 else min(size, self._left)
         data = b""
         while len(data) < wanted:
             part = self._file.read(wanted - len(data))

@@ -132,7 +132,7 @@ class Group:
     def add_self(self) -> None:
         self.add(os.getpid())
 
-    def freeze(self, frozen: bool) -> bool:
+    def freeze(self, *, frozen: bool) -> bool:
         """Stop or continue all its processes; False where the group cannot."""
         path = self._file("freezer", "freezer.state", "cgroup.freeze")
         if path is None or not os.path.exists(path):
