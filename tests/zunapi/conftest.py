@@ -31,3 +31,23 @@ def any_site(request: pytest.FixtureRequest) -> RunningSite:
     name = "edge" if request.param == "chi-edge" else "zun"
     site: RunningSite = request.getfixturevalue(name)
     return site
+
+
+@pytest.fixture(scope="session")
+def edge_container(edge: RunningSite) -> str:
+    """One that runs, for tests that only look inside."""
+    return edge.create(interactive=True)
+
+
+@pytest.fixture(scope="session")
+def zun_container(zun: RunningSite) -> str:
+    """One that runs, for tests that only look inside."""
+    return zun.create()
+
+
+@pytest.fixture
+def any_container(any_site: RunningSite, request: pytest.FixtureRequest) -> str:
+    """One that runs on `any_site`."""
+    name = "edge_container" if any_site.profile == "chi-edge" else "zun_container"
+    made: str = request.getfixturevalue(name)
+    return made

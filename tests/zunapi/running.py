@@ -23,7 +23,8 @@ from chi_edge_lab.local.engines import probe
 from chi_edge_lab.local.zunapi.limits import Limits
 
 ENGINE = os.environ.get("CHI_EDGE_LAB_TEST_ENGINE", "auto")
-SLEEP = ["sleep", "1000"]
+SLEEP = ["sh", "-c", "trap 'exit 0' TERM; sleep 100000 & wait"]
+"""Runs until it is told to end (pid 1 ignores TERM unless it has a handler)."""
 
 QUICK = Limits(
     execute_timeout=1.0,

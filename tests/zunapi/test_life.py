@@ -35,7 +35,7 @@ def test_stop_and_start(any_site: RunningSite) -> None:
 def test_stopped_containers_say_how_they_ended(zun: RunningSite) -> None:
     made = zun.create()
     act(zun, made, "stop", timeout=0)
-    assert zun.wait(made, "Stopped")["status_detail"].startswith("Exited(137) ")
+    assert zun.wait(made, "Stopped")["status_detail"].startswith("Exited(")
 
 
 def test_reboot(any_site: RunningSite) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from chi_edge_lab.local.engines.base import EngineError, Image
 from chi_edge_lab.local.zunapi import schema, views
-from chi_edge_lab.local.zunapi.errors import ImageNotFound, InvalidValue, ServerFault
+from chi_edge_lab.local.zunapi.errors import InvalidValue, ServerFault
 from chi_edge_lab.local.zunapi.handler import Handler
 from chi_edge_lab.local.zunapi.paging import UnknownMarker, cut
 
@@ -65,7 +65,7 @@ async def _one(handler: Handler, ref: str) -> ListedImage:
     for image in await _all(handler):
         if ref in {image.uuid, image.repo, f"{image.repo}:{image.tag}"}:
             return image
-    raise ImageNotFound(f"Image {ref} could not be found.")
+    raise ServerFault(f"image {ref} could not be found")  # upstream has no 404 for it
 
 
 class ImageList(Handler):
@@ -76,7 +76,7 @@ class ImageList(Handler):
         try:
             page = cut(await _all(self), ListedImage, self.query(), most=self.site.limits.list_page)
         except UnknownMarker as error:
-            raise ImageNotFound(f"Image {error} could not be found.") from None
+            raise ServerFault(f"image {error} could not be found") from None
         last = page.rows[-1].uuid if page.rows else ""
         self.answer(
             {
