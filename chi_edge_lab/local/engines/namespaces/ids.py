@@ -29,9 +29,12 @@ def container_ids() -> tuple[int, int]:
             f"This root lacks the capabilities {', '.join(missing)}: "
             "run the site as an ordinary user, or use Docker."
         )
+    ranges = _mapped()
     for first, count in (_WANTED, _SMALL):
-        if _is_mapped(first, count):
+        if any(inside <= first and first + count <= inside + size for inside, _, size in ranges):
             return first, count
+    if ranges and ranges[0][0] == 0 and ranges[0][1] != 0:
+        return 0, 1  # a root that is itself an ordinary user's, in a user namespace of his
     raise EngineUnavailable(
         "This root has no unprivileged user numbers to give to containers: "
         "run the site as an ordinary user, or use Docker."
@@ -45,9 +48,8 @@ def _effective_capabilities() -> int:
     return 0
 
 
-def _is_mapped(first: int, count: int) -> bool:
-    for line in Path("/proc/self/uid_map").read_text(encoding="ascii").splitlines():
-        inside, _, size = (int(word) for word in line.split())
-        if inside <= first and first + count <= inside + size:
-            return True
-    return False
+def _mapped() -> list[tuple[int, int, int]]:
+    """The user numbers that there are here: (first, the same in the namespace around, how many)."""
+    lines = Path("/proc/self/uid_map").read_text(encoding="ascii").splitlines()
+    found = [tuple(int(word) for word in line.split()) for line in lines]
+    return [(inside, outside, size) for inside, outside, size in found]

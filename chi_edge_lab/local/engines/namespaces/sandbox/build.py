@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import syscalls
+from . import protocol, syscalls
+from .joining import Namespaces, become_root, send_namespaces
 from .network import raise_loopback
 
 _NAMESPACES = (
@@ -38,6 +40,9 @@ _PROC_READ_ONLY = ("sys", "sysrq-trigger", "irq", "bus", "fs")
 _PROC_HIDDEN = ("kcore", "keys", "timer_list", "sched_debug", "latency_stats")
 
 
+Adopt = Callable[[int, Namespaces], None]
+
+
 class SandboxError(Exception):
     """The sandbox could not be made; `str()` says at which step and why."""
 
@@ -57,28 +62,30 @@ class Plan:
     shell: bool = True  # False, for commit and unpacking: only the tree, no /dev, /proc, /sys or file of ours
 
 
-def spawn(plan: Plan, body: Callable[[int], int], adopt: Callable[[int], None]) -> tuple[int, int]:
+def spawn(plan: Plan, body: Callable[[int], int], adopt: Adopt) -> tuple[int, int]:
     """Make the sandbox and run `body` as pid 1 in it; its result is the exit code.
 
-    `adopt` gets the pid before pid 1 goes on. Returns the pid as seen here and the reading end of a pipe
-    whose other end
-    `body` gets (it closes on exec). Raises SandboxError.
+    `adopt` gets the pid and the namespaces before pid 1 goes on. Returns the pid as seen here and the
+    reading end of a pipe whose other end `body` gets (it closes on exec). Raises SandboxError.
     """
     up_read, up_write = os.pipe()
     down_read, down_write = os.pipe()
+    ours, theirs = socket.socketpair()
     first = os.fork()
     if first == 0:
         code = 125
         try:
             os.close(up_read)
             os.close(down_write)
-            code = _leave_namespaces(plan, body, up_write, down_read)
+            ours.close()
+            code = _leave_namespaces(plan, body, up_write, down_read, theirs)
         except (OSError, SandboxError, ValueError, MemoryError) as error:
             _say(up_write, f"error {error}")
         finally:
             os._exit(code)
     os.close(up_write)
     os.close(down_read)
+    theirs.close()
     reader = _Lines(up_read)
     try:
         reader.expect("unshared")
@@ -86,7 +93,10 @@ def spawn(plan: Plan, body: Callable[[int], int], adopt: Callable[[int], None]) 
         os.write(down_write, b"m")
         pid = int(reader.expect("pid"))
         os.waitpid(first, 0)
-        adopt(pid)
+        fds = protocol.receive_packet(ours)[1]
+        if not fds:
+            reader.expect("armed")  # says why there are none
+        adopt(pid, Namespaces(fds))
         os.write(down_write, b"g")
         reader.expect("armed")
         reader.expect("ready")
@@ -95,6 +105,7 @@ def spawn(plan: Plan, body: Callable[[int], int], adopt: Callable[[int], None]) 
         raise SandboxError(str(error)) from error
     finally:
         os.close(down_write)
+        ours.close()
     return pid, up_read
 
 
@@ -147,19 +158,10 @@ def _write_file(path: str, text: str) -> None:
         os.close(fd)
 
 
-def become_root() -> None:
-    """Be user 0 and group 0 of the user namespace we are in."""
-    os.setresgid(0, 0, 0)
-    # A map of one user forbids setgroups; the groups stay as nobody's.
-    with contextlib.suppress(PermissionError):
-        os.setgroups([])
-    os.setresuid(0, 0, 0)
-
-
 # -- in A
 
 
-def _leave_namespaces(plan: Plan, body: Callable[[int], int], up: int, down: int) -> int:
+def _leave_namespaces(plan: Plan, body: Callable[[int], int], up: int, down: int, shim: socket.socket) -> int:
     syscalls.unshare(_NAMESPACES)
     _say(up, "unshared")
     _wait_for(down, b"m")
@@ -177,6 +179,7 @@ def _leave_namespaces(plan: Plan, body: Callable[[int], int], up: int, down: int
         return 0
     code = 125
     try:
+        send_namespaces(shim)
         _wait_for(down, b"g")
         syscalls.die_with_parent()
         _say(up, "armed")  # fails when the shim died before the line above

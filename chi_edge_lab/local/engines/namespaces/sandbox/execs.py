@@ -12,7 +12,6 @@ from typing import Any
 from . import protocol
 from .inside import (
     ExecError,
-    Namespaces,
     execute,
     give_pipes,
     read_report,
@@ -20,6 +19,7 @@ from .inside import (
     set_stdio,
     take_terminal,
 )
+from .joining import Namespaces
 from .loop import READ, Loop
 
 _DISCARD = 65536

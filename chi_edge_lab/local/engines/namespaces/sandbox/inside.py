@@ -1,4 +1,4 @@
-"""Processes in a sandbox: executing a program as pid 1 or joining a running sandbox."""
+"""Executing a program in a sandbox."""
 
 from __future__ import annotations
 
@@ -13,53 +13,6 @@ import termios
 from typing import Any, NoReturn
 
 from . import syscalls
-from .build import become_root
-
-# In this order: the user namespace gives the right to join the others.
-_KINDS = (
-    ("user", syscalls.CLONE_NEWUSER),
-    ("mnt", syscalls.CLONE_NEWNS),
-    ("net", syscalls.CLONE_NEWNET),
-    ("ipc", syscalls.CLONE_NEWIPC),
-    ("uts", syscalls.CLONE_NEWUTS),
-    ("pid", syscalls.CLONE_NEWPID),
-)
-
-
-class Namespaces:
-    """The namespaces of a container, held open by its shim.
-
-    Made while pid 1 still waits: a short program is soon gone.
-    """
-
-    def __init__(self, pid: int) -> None:
-        self._fds: dict[str, tuple[int, int]] = {}
-        for name, kind in _KINDS:
-            try:
-                theirs, ours = os.stat(f"/proc/{pid}/ns/{name}"), os.stat(f"/proc/self/ns/{name}")
-            except FileNotFoundError:
-                continue  # this kernel has no such kind
-            if (theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino):
-                # Joining one we share already is refused (EPERM) once we are in the other user namespace.
-                self._fds[name] = (os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC), kind)
-
-    def join(self, kinds: tuple[str, ...] | None = None) -> None:
-        """Join (all, or those of `kinds`) and be root inside. Only for a process with one thread. Raises
-        OSError.
-
-        The pid namespace counts from the next fork on.
-        """
-        syscalls.hide_from_ptrace()
-        for name, (fd, kind) in self._fds.items():
-            if kinds is None or name in kinds:
-                syscalls.setns(fd, kind)
-        become_root()
-        syscalls.hide_from_ptrace()  # a change of user resets it on some kernels
-
-    def close(self) -> None:
-        for fd, _ in self._fds.values():
-            os.close(fd)
-        self._fds.clear()
 
 
 class ExecError(Exception):

@@ -25,7 +25,6 @@ from .build import Plan, SandboxError, spawn
 from .execs import Exec, Execs
 from .inside import (
     ExecError,
-    Namespaces,
     execute,
     give_pipes,
     read_report,
@@ -33,6 +32,7 @@ from .inside import (
     set_stdio,
     take_terminal,
 )
+from .joining import Namespaces
 from .logfile import DIRECTORY, LogFile
 from .loop import READ, Loop
 from .stdio import MAX_ATTACHED, Stdio
@@ -198,11 +198,11 @@ class Shim:
         )
         signal.signal(signal.SIGTERM, self._terminate)
 
-    def _adopt(self, pid: int) -> None:
+    def _adopt(self, pid: int, namespaces: Namespaces) -> None:
         """Pid 1 is there and waits."""
         self._group.add(pid)
         self._pid_started = procs.start_time(pid)
-        self._namespaces = Namespaces(pid)
+        self._namespaces = namespaces
 
     def _become_program(self, up: int, ends: list[int], connection: socket.socket) -> None:
         """In pid 1."""

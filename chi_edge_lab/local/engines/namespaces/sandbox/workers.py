@@ -11,7 +11,7 @@ from typing import Any
 
 from . import protocol, syscalls
 from .build import Plan, SandboxError, spawn
-from .inside import Namespaces
+from .joining import Namespaces
 
 _SOCKET_KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 
@@ -98,7 +98,7 @@ def serve_stopped(socket_fd: int) -> int:
     syscalls.become_subreaper()
     syscalls.die_with_parent()
     try:
-        pid, status = spawn(Plan(**plan), body, lambda _pid: None)
+        pid, status = spawn(Plan(**plan), body, lambda _pid, namespaces: namespaces.close())
     except (SandboxError, OSError) as error:
         protocol.send(connection, {"event": "failed", "kind": "sandbox", "message": str(error)})
         return 1
