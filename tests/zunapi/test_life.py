@@ -62,9 +62,16 @@ def test_a_command_that_ends_is_restarted_by_the_deployment_and_then_an_error(ed
     edge.gone(made)
 
 
-def test_a_program_that_is_not_there(any_site: RunningSite) -> None:
-    made = any_site.create(command=["nosuchprogram"], status=None)
-    until(lambda: any_site.get(made)["status"] == "Error")
+def test_a_program_that_is_not_there(edge: RunningSite, zun: RunningSite) -> None:
+    made = edge.create(command=["nosuchprogram"], status=None)
+    until(lambda: edge.get(made)["status"] == "Error")
+    # upstream forgets that it was an Error at the next look
+    made = zun.create(command=["nosuchprogram"], status=None)
+    until(lambda: zun.get(made)["status_reason"] is not None)
+    row = zun.wait(made, "Created")
+    assert row["status_reason"].startswith("Docker internal error: ")
+    assert '"nosuchprogram": executable file not found in $PATH' in row["status_reason"]
+    assert row["status_detail"] == "Exited(127)  ago (error)"
 
 
 def test_restart_policies_are_dockers(zun: RunningSite) -> None:

@@ -55,7 +55,10 @@ class DockerDriver(Driver):
 
     def start(self, row: Container) -> None:
         """Start pid 1."""
-        self.engine.start(row.uuid)
+        try:
+            self.engine.start(row.uuid)
+        except EngineError as error:
+            raise Refused(f"Docker internal error: {error}.") from error
         row = self.change(row, wanted=True, restarts=0, status_reason=None)
         self.refresh(row, now=True)
 
@@ -308,8 +311,15 @@ class DockerDriver(Driver):
             restart_policy=row.restart_policy or {},
             healthcheck=row.healthcheck or {},
             entrypoint=row.entrypoint or [],
-            security_groups=row.security_groups or [],
+            security_groups=row.security_groups or self._default_groups(row),
         )
+
+    def _default_groups(self, row: Container) -> list[str]:
+        """Exposed ports are opened by a security group."""
+        if not row.exposed_ports:
+            return []
+        group = self.site.network.find_security_group(row.project_id, "default")
+        return [group] if group else []
 
     def _addresses(self, port_id: str, address: str) -> dict[str, list[dict[str, Any]]]:
         network = self.site.network
