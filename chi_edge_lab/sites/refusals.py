@@ -15,7 +15,7 @@ LOG_IN_AGAIN = "Log in again: renew the credentials (or log out of JupyterHub an
 _CHECK_ADDRESS = "Check the network, the address and that the site is up."
 
 
-def explain(problem: BaseException, doing: str, *, region: str | None = None) -> errors.EdgeLabError:
+def explain(problem: BaseException, doing: str) -> errors.EdgeLabError:
     """The error for an exception met while `doing` ("log in to CHI@Edge"); to be raised by the caller."""
     from keystoneauth1 import exceptions as ksa
 
@@ -48,10 +48,7 @@ def explain(problem: BaseException, doing: str, *, region: str | None = None) ->
             hint="Say which project: OS_PROJECT_NAME, use_project() or project_name in clouds.yaml.",
         )
     if isinstance(problem, ksa.EndpointNotFound):
-        where = f" in region {region}" if region else ""
-        return errors.NoContainerService(
-            f"Could not {doing}: the site's catalogue has no such service{where}."
-        )
+        return errors.NoContainerService(f"Could not {doing}: the site's catalogue has no such service.")
     if isinstance(problem, ksa.ClientException):
         return errors.BadCredentials(
             f"Could not {doing}: {brief(problem)}", hint="Check the credentials of this site."

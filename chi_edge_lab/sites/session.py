@@ -24,8 +24,8 @@ CONTAINER = "container"
 class EdgeSession(Session):
     """A keystoneauth session whose threads log in again together, not each for itself.
 
-    keystoneauth drops its token at every 401. When many requests meet one expired token at once, all but the
-    first would throw away the new token just fetched.
+    keystoneauth drops its token at every 401. When many requests meet one expired token at once, some would
+    throw away the new token just fetched, and those that find it dropped already would not try again at all.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -45,11 +45,12 @@ class EdgeSession(Session):
 
     def invalidate(self, auth: Any = None) -> Any:
         with self._renewal:
-            reference = getattr(auth or self.auth, "auth_ref", None)
-            current = getattr(reference, "auth_token", None)
             used = getattr(self._handed_out, "token", None)
-            if current and used and current != used:
-                return True
+            reference = getattr(auth or self.auth, "auth_ref", used)
+            if used is None or reference is used:  # not a plugin of Keystone's kind
+                return super().invalidate(auth)
+            if reference is None or reference.auth_token != used:
+                return True  # another thread has dropped it or renewed it already
             return super().invalidate(auth)
 
 
@@ -121,9 +122,14 @@ class Login:
             errors.LoginError, errors.Unreachable: the login does not work.
         """
         with self._explained():
-            found = self.session.get_endpoint(
-                service_type=service_type, interface=self.interface, region_name=self.region_name
-            )
+            try:
+                found = self.session.get_endpoint(
+                    service_type=service_type, interface=self.interface, region_name=self.region_name
+                )
+            except ksa.EmptyCatalog:
+                raise
+            except ksa.EndpointNotFound:
+                found = None
         if not found:
             raise self._no_service(service_type)
         return str(found).rstrip("/")
@@ -177,7 +183,7 @@ class Login:
         try:
             yield
         except (ksa.ClientException, OSError) as problem:
-            raise explain(problem, f"log in to {self.site}", region=self.region_name) from None
+            raise explain(problem, f"log in to {self.site}") from None
 
     def _no_service(self, service_type: str) -> errors.NoContainerService:
         regions = self.regions()
@@ -186,15 +192,21 @@ class Login:
         having = [region for region, types in regions.items() if wanted & set(types)]
         if self.region_name and self.region_name not in regions:
             return errors.NoContainerService(
-                f"{self.site} has no region {self.region_name!r}; it has {', '.join(regions) or 'none'}.",
+                f"The site at {self.auth_url} has no region {self.region_name!r}; "
+                f"it has {', '.join(regions) or 'none'}.",
                 hint=f"Set OS_REGION_NAME (region_name in clouds.yaml) to {_any_of(having)}."
                 if having
                 else "None of them has a container service; choose another site.",
             )
+        if having and (self.region_name is None or self.region_name in having):
+            return errors.NoContainerService(
+                f"The {service_type} service of {self.site} has no {self.interface!r} interface.",
+                hint="Set OS_INTERFACE (interface in clouds.yaml) to public.",
+            )
         if having:
             return errors.NoContainerService(
-                f"The {service_type} service of {self.site} is not in region {self.region_name or '(none)'} "
-                f"but in {', '.join(having)}, or not on its {self.interface} interface.",
+                f"The {service_type} service of {self.site} is not in region {self.region_name} "
+                f"but in {', '.join(having)}.",
                 hint=f"Set OS_REGION_NAME (region_name in clouds.yaml) to {_any_of(having)}.",
             )
         services = sorted({kind for types in regions.values() for kind in types if kind})

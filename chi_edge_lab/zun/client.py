@@ -236,6 +236,16 @@ class Client:
                 # another process may have asked in between and so replaced our token
                 return dial()
 
+    def terminal_address(self, uuid: str) -> str:
+        """Where the site's terminal proxy is, such as "wss://host:6784", without what opens a terminal.
+
+        A terminal that somebody is about to open with an address asked for earlier does not open any more.
+        """
+        doing = f"ask for the terminal proxy of container {uuid!r}"
+        with _turn(self._http.endpoint_override, uuid).lock:
+            url = self._http.call("GET", _path(uuid, "attach"), doing, timeout=SLOW, secret=True)
+        return sockets.address_of(url if isinstance(url, str) else "", f"container {uuid!r}")
+
     def open_exec(self, uuid: str, command: str) -> sockets.Socket:
         """Run a command with a terminal of its own.
 

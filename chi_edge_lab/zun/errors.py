@@ -87,7 +87,8 @@ def _of_answer(answer: Answer, doing: str) -> errors.SiteError:
             text = f"the site answered {said} and gave no reason."
     message = _sentence(f"Could not {doing}: {text}")
     facts: dict[str, Any] = {"request_id": answer.request_id, "http_status": status}
-    quota = "quota" in f"{code} {text}".lower()
+    # not "quota" alone: policy names such as quota:get have it, too
+    quota = "over-quota" in code or "quota exceeded" in text.lower()
     if status == 429:
         return errors.TooManyRequests(
             message, hint="Wait a moment, then try again.", retry_after=_retry_after(answer.headers), **facts

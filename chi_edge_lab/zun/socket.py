@@ -33,6 +33,7 @@ K8S_BYTES_PER_SECOND = 256 * 1024  # slow enough for the proxy to pass each on t
 _HIGH = 1024 * 1024  # bytes waiting for recv() at which we stop reading, so that TCP slows the site down
 _LOW = 256 * 1024
 _LARGEST_FRAME = 32 * 1024 * 1024
+_FIREWALL = "A firewall may keep its port closed here; commands and files do not need it."
 _TEXT = {
     1000: "the process has ended",
     1001: "the site is going away",
@@ -320,10 +321,7 @@ def connect(url: str, session: Any, **options: Any) -> Socket:
         errors.ServerError: it refuses, or `url` is not a websocket's.
     """
     label = options["label"]
-    parts = urlsplit(url)
-    if parts.scheme not in ("ws", "wss") or not parts.netloc:
-        raise errors.ServerError(f"The site gave no usable address for the terminal of {label}.")
-    where = f"{parts.scheme}://{parts.netloc}"
+    where = address_of(url, label)
     try:
         connection = websocket.create_connection(
             url,
@@ -346,12 +344,42 @@ def connect(url: str, session: Any, **options: Any) -> Socket:
     except (OSError, websocket.WebSocketException) as problem:
         raise errors.Unreachable(
             f"The site's terminal proxy ({where}) cannot be reached: {_words(problem)}.",
-            hint="A firewall may keep its port closed here; commands and files do not need it.",
+            hint=_FIREWALL,
         ) from None
     connection.settimeout(_STALL_SECONDS)
     socket = Socket(connection, **options)
     socket.start()
     return socket
+
+
+def address_of(url: str, label: str) -> str:
+    """scheme://host:port of a terminal's URL, which is all of it that may be shown.
+
+    Raises:
+        errors.ServerError: it is not a websocket's.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("ws", "wss") or not parts.hostname:
+        raise errors.ServerError(f"The site gave no usable address for the terminal of {label}.")
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def reach(where: str) -> None:
+    """Connect to a terminal proxy and hang up again.
+
+    Raises:
+        errors.Unreachable: it cannot be reached.
+    """
+    import socket as sockets
+
+    parts = urlsplit(where)
+    port = parts.port or (443 if parts.scheme == "wss" else 80)
+    try:
+        sockets.create_connection((parts.hostname or "", port), _CONNECT_SECONDS).close()
+    except OSError as problem:
+        raise errors.Unreachable(
+            f"The site's terminal proxy ({where}) cannot be reached: {_words(problem)}.", hint=_FIREWALL
+        ) from None
 
 
 def tls_options(session: Any) -> dict[str, Any]:

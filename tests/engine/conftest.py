@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
 from collections.abc import Callable, Iterator
@@ -73,10 +74,8 @@ def read_until(terminal: Terminal, wanted: bytes, seconds: float = 5.0) -> bytes
 
     def look() -> bool:
         nonlocal text
-        try:
+        with contextlib.suppress(BlockingIOError):
             text += terminal.read()
-        except BlockingIOError:
-            pass
         return wanted in text
 
     try:
@@ -111,5 +110,3 @@ def processes_named(marker: str) -> list[int]:
         except OSError:
             continue
     return found
-
-

@@ -185,4 +185,9 @@ def test_python_writing_to_a_closed_pipe_is_killed_by_sigpipe(engine, box):
 
 
 def test_only_the_three_standard_streams_are_open(engine, box):
-    assert engine.execute(box, ["ls", "/proc/self/fd"]).output.split() == [b"0", b"1", b"2", b"3"]  # 3 is ls's own
+    assert engine.execute(box, ["ls", "/proc/self/fd"]).output.split() == [
+        b"0",
+        b"1",
+        b"2",
+        b"3",
+    ]  # 3 is ls's own

@@ -7,7 +7,6 @@ import time
 import pytest
 
 from chi_edge_lab.local.engines.base import (
-    CommandNotFound,
     EngineError,
     FileMount,
     ImageNotFound,
@@ -42,7 +41,10 @@ def test_a_started_container_runs_until_it_is_stopped(engine, run):
     engine.stop(identifier, timeout=0.2)
     assert time.monotonic() - begun < 3
     state = engine.inspect(identifier)
-    assert (state.status, state.exit_code) == ("exited", 137)  # as in Docker, pid 1 without handler ignores TERM
+    assert (state.status, state.exit_code) == (
+        "exited",
+        137,
+    )  # as in Docker, pid 1 without handler ignores TERM
     assert state.finished_at >= state.started_at
 
 
@@ -149,7 +151,9 @@ def test_the_inside_is_as_the_spec_says(engine, run, sh):
         workdir="/work/here",
         address="10.20.30.40",
     )
-    assert sh(identifier, "hostname; pwd; echo $COLOUR $HOME $PATH") == "greenhouse\n/work/here\ngrün /root /bin"
+    assert (
+        sh(identifier, "hostname; pwd; echo $COLOUR $HOME $PATH") == "greenhouse\n/work/here\ngrün /root /bin"
+    )
     assert "10.20.30.40\tgreenhouse" in sh(identifier, "cat /etc/hosts")
     assert engine.inspect(identifier).address == "10.20.30.40"
 

@@ -27,6 +27,7 @@ from chi_edge_lab.local.engines.base import (
 
 SECONDS_TO_ANSWER = 60.0  # a loaded daemon takes long to start or to remove a container
 CONNECTIONS = 64  # kept open; as many as the site has threads
+_NOT_RUNNING = ("is not running", "is paused", "is not paused", "container state improper")
 MAX_HEAD = 64 * 1024  # bytes of an answer's head; the daemon's are below 1 KiB
 
 
@@ -206,7 +207,7 @@ def error_for(status: int, message: str) -> EngineError:
         return NoSuchContainer(text)
     if status == 404 and "no such image" in low:
         return ImageNotFound(text)
-    if status in (409, 500) and ("is not running" in low or "is paused" in low or "not paused" in low):
+    if status in (409, 500) and any(state in low for state in _NOT_RUNNING):
         return NotRunning(text)
     return EngineError(text)
 

@@ -8,7 +8,6 @@ import pathlib
 import secrets
 import shutil
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Literal
@@ -61,7 +60,8 @@ class DockerEngine(Engine):
         """Connect to the daemon. `directory` is the site's place for this engine (made if missing).
 
         With `outbound` containers reach the world through Docker's default network; without it they reach
-        each other and this machine only. Raises EngineUnavailable with a sentence that says what to change.
+        each other and this machine only (Podman has no such network: there they always do). Raises
+        EngineUnavailable with a sentence that says what to change.
         """
         self._daemon = find_daemon()
         self._directory = directory
@@ -70,16 +70,13 @@ class DockerEngine(Engine):
         self._outbound = outbound
         self._catalogue = Catalogue(self._daemon)
         self._docker_ids: dict[str, str] = {}
-        self._watch: Watch | None = None
-        self._lock = threading.Lock()
         self._watch = Watch(
             self._daemon, f"{SITE_LABEL}={self.site}", ID_LABEL, self._running, self._container_ended
         )
         self._watch.wait_until_ready(SECONDS_TO_CONNECT)
 
     def close(self) -> None:
-        if self._watch is not None:
-            self._watch.close()
+        self._watch.close()
         self._daemon.close()
 
     def description(self) -> str:
@@ -261,7 +258,8 @@ class DockerEngine(Engine):
     def stats(self, id: str) -> Stats:
         self._require_running(id)
         with self._container(id) as docker_id:
-            # one-shot: else the daemon waits a second for a second sample
+            # one-shot: the daemon need not wait for a second sample (20.10 still answers on its next tick, in
+            # up to a second, which is what Zun's own stats take)
             query: dict[str, str | int] = {"stream": "false", "one-shot": "true"}
             return parse.stats_of(self._daemon.get(f"/containers/{docker_id}/stats", **query))
 

@@ -24,7 +24,8 @@ from chi_edge_lab.local.engines.docker.terminal import DockerTerminal
 KILLED = 137  # exit code of a command whose container went away under it
 SECONDS_TO_START = 10.0
 _PIECE = 256 * 1024
-_REFUSAL = b"OCI runtime exec failed"  # in place of the output of a program that cannot be executed
+# in place of the output of a program that cannot be executed: Docker's words, then Podman's
+_REFUSALS = (b"OCI runtime exec failed", b"Error: runc: ", b"Error: crun: ")
 _LONGEST_REFUSAL = 16 * 1024  # bytes; it names the program
 
 
@@ -77,7 +78,7 @@ def open_terminal(
         if code in (126, 127):
             text = sock.recv(65536, socket.MSG_PEEK)
             begin = text if tty else b"".join(piece for _, piece in Demultiplexer().feed(text))
-            if begin.startswith(_REFUSAL):
+            if begin.startswith(_REFUSALS):
                 raise CommandNotFound(begin.decode("utf-8", "replace").strip())
     except BaseException:
         terminal.close()
@@ -102,7 +103,7 @@ class _Sink:
 
     def take(self, data: bytes) -> None:
         for stream, piece in self._demultiplexer.feed(data):
-            if self.refusal or (not self._begun and piece.startswith(_REFUSAL)):
+            if self.refusal or (not self._begun and piece.startswith(_REFUSALS)):
                 self.refusal += piece
                 if len(self.refusal) > _LONGEST_REFUSAL:
                     self.close()

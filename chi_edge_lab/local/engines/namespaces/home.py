@@ -14,6 +14,7 @@ from ..base import EngineError, NoSuchContainer, State
 from .sandbox import procs
 
 _KILLED = 128 + 9
+_LOOK = 0.002  # seconds
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,10 @@ class Record:
 
 
 class Home:
-    """Access to the directory. Holds no state of its own, so that any process that knows the path may use it."""
+    """Access to the directory.
+
+    Holds no state of its own, so that any process that knows the path may use it.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -79,13 +83,17 @@ class Home:
         run = self.run()
         if run is None:
             if failure is not None:
-                return State("created", exit_code=failure["exit_code"], error=failure["error"], address=record.address)
+                return State(
+                    "created", exit_code=failure["exit_code"], error=failure["error"], address=record.address
+                )
             return State("created", address=record.address)
         ended = self.ended(run)
         if ended is None:
             status = "paused" if (self.path / "paused").exists() else "running"
             return State(
-                "paused" if status == "paused" else "running", started_at=run["started_at"], address=record.address
+                "paused" if status == "paused" else "running",
+                started_at=run["started_at"],
+                address=record.address,
             )
         return State(
             "exited",
@@ -108,7 +116,9 @@ class Home:
         if ended is not None:
             return ended
         if here and procs.is_alive(run["pid"], run["pid_started"]):
-            os.kill(run["pid"], 9)  # the kernel does this when the shim dies; only a container that undid it comes here
+            os.kill(
+                run["pid"], 9
+            )  # the kernel does this when the shim dies; only a container that undid it comes here
         ended = {
             "run": run["run"],
             "exit_code": _KILLED,
@@ -138,6 +148,15 @@ class Home:
             return
         finally:
             os.close(handle)
+
+    def wait_for_end(self, seconds: float) -> bool:
+        """Whether pid 1 and its shim have ended within so many seconds."""
+        limit = time.monotonic() + seconds
+        while self.is_live():
+            if time.monotonic() > limit:
+                return False
+            time.sleep(_LOOK)
+        return True
 
     def is_live(self) -> bool:
         """Whether pid 1 runs or is paused."""

@@ -55,7 +55,7 @@ class Watcher:
     def _tell(self, identifier: str) -> None:
         try:
             self._on_end(identifier)
-        except Exception:
+        except Exception:  # noqa: BLE001
             # What goes wrong with one container must not leave the others unwatched.
             _log.exception("the end of container %s could not be handled", identifier)
 
