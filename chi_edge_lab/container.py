@@ -12,7 +12,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chi_edge_lab import display
 from chi_edge_lab.core import (
@@ -37,8 +37,10 @@ from chi_edge_lab.core.progress import Cancel, OnProgress
 from chi_edge_lab.errors import BadInput, Conflict, ExecTimeout, NotFound
 from chi_edge_lab.exitcode import ExitCode
 from chi_edge_lab.twins import AsyncTwins
-from chi_edge_lab.zun import Client
-from chi_edge_lab.zun import models as zun
+
+if TYPE_CHECKING:
+    from chi_edge_lab.zun import Client
+    from chi_edge_lab.zun import models as zun
 
 __all__ = [
     "DEFAULT_IMAGE_DRIVER",

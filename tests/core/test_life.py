@@ -52,7 +52,7 @@ def test_create_tells_its_stages_and_ends_running(client: Client) -> None:
     moment = actions.created_at(client, made)
     assert moment is not None
     assert abs(moment.timestamp() - time.time()) < 120
-    assert [action.action for action in actions.history(client, made.uuid)][0] == "create"
+    assert actions.history(client, made.uuid)[0].action == "create"
     assert lifecycle.delete(client, made.uuid) is True
     assert lifecycle.delete(client, made.uuid) is False, "a second delete is fine"
     with pytest.raises(NotFound):
