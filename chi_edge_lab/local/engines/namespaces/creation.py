@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import asdict
 from typing import Any
 
 from ..base import Spec
@@ -13,7 +12,7 @@ from .home import Home, Record
 from .images import Template
 from .limits import Limits
 from .rootfs import PATH, give_to
-from .sandbox.build import Plan
+from .sandbox.plan import Plan
 
 
 def make_record(spec: Spec, template: Template, ids: tuple[int, int]) -> Record:
@@ -77,4 +76,4 @@ def make_plan(home: Home, record: Record, *, shell: bool = True) -> dict[str, An
         address=record.address,
         shell=shell,
     )
-    return asdict(plan)
+    return plan.to_message()
