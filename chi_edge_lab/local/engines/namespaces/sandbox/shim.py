@@ -94,6 +94,7 @@ class Shim:
         self._commands: dict[int, Exec] = {}
         self._connections: dict[int, socket.socket] = {}
         self._master: int | None = None
+        self._helpers: list[int] = []  # children from before there is somebody to expect them
 
     # -- start
 
@@ -195,6 +196,8 @@ class Shim:
         log = LogFile(DIRECTORY, run["log_bytes"], run["log_files"])
         self._stdio = Stdio(self._loop, log, outputs, stdin, tty=run["tty"])
         self._execs = Execs(self._loop, self._namespaces, plan.ids[0], self._group.add_self, run["max_execs"])
+        for helper in self._helpers:
+            self._execs.expect(helper)
         signal.signal(signal.SIGTERM, self._terminate)
 
     def _adopt(self, pid: int, namespaces: Namespaces) -> None:
@@ -202,6 +205,10 @@ class Shim:
         self._group.add(pid)
         self._pid_started = procs.start_time(pid)
         self._namespaces = namespaces
+        if self._run["outbound"]:
+            from . import outbound
+
+            outbound.start(namespaces, self._run["plan"]["ids"][0], self._helpers.append)
 
     def _become_program(self, up: int, ends: list[int], connection: socket.socket) -> None:
         """In pid 1."""
