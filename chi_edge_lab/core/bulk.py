@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from chi_edge_lab.core import detached, shell
+from chi_edge_lab.core import detached, execute, shell
 from chi_edge_lab.core.progress import Cancel, Reporter
-from chi_edge_lab.errors import Cancelled, ExecTimeout
+from chi_edge_lab.errors import Cancelled, ExecTimeout, NoTemporaryPlace
 from chi_edge_lab.zun import Client
 
 DIRECT = 2 << 20  # bytes of output that are taken from one exec
@@ -71,3 +71,18 @@ def output(
         if len(collected) > limit:
             raise ValueError(f"more than {limit} bytes of output")
     raise AssertionError("pieces ends with the exit code")
+
+
+def run(
+    client: Client, uuid: str, script: str, *arguments: str | bytes, cancel: Cancel | None = None
+) -> shell.Reply:
+    """Run a script once, to its end, however long it takes: for what must not be run again. Little output.
+
+    Where no file can be written in the container the site's exec limit holds.
+    """
+    try:
+        started = detached.start(client, uuid, ["sh", "-c", "umask 022;" + script, "sh", *arguments])
+    except NoTemporaryPlace:
+        return shell.run(client, uuid, script, *arguments)
+    result = execute.finish(started, cancel=cancel)
+    return shell.Reply(result.raw, result.exit_code)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from chi_edge_lab.core import shell
-from chi_edge_lab.errors import ContainerFailed, FileError
+from chi_edge_lab.errors import ContainerFailed, FileError, NoTemporaryPlace
 from chi_edge_lab.zun import Client
 
 PIECE = (
@@ -125,7 +125,7 @@ def start(
     name = f".chi-edge-lab-run-{secrets.token_hex(6)}"
     reply = shell.run(client, uuid, _START, name, str(wait), str(PIECE // _BLOCK), *argv)
     if reply.code == _NO_PLACE:
-        raise FileError(
+        raise NoTemporaryPlace(
             "No directory for temporary files in this container can be written (its file system may be read-only)."
         )
     if reply.code != 0:

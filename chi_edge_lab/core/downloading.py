@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from chi_edge_lab.core import archive, detached, execute, files, paths, scripts, shell
+from chi_edge_lab.core import archive, bulk, files, paths, scripts, shell
 from chi_edge_lab.core.listing import Entry
 from chi_edge_lab.core.localtree import Staging
 from chi_edge_lab.core.progress import Reporter
@@ -351,23 +351,10 @@ def _pieces(job: _Job, path: bytes) -> Iterator[bytes]:
 
 def _remote_sum(job: _Job, path: bytes, size: int) -> str | None:
     """sha256 of the file's first `size` bytes in the container; None where there is no tool."""
-    if size <= PIECE * 4:
-        with_limit = shell.run
-        try:
-            reply = with_limit(job.client, job.uuid, _SUM, path, str(size))
-        except ExecTimeout:
-            reply = _sum_detached(job, path, size)
-    else:
-        reply = _sum_detached(job, path, size)
+    reply = bulk.run(job.client, job.uuid, _SUM, path, str(size), cancel=job.reporter.cancel)
     if reply.code == scripts.NO_TOOL:
         return None
     return reply.output.strip().decode("ascii", "replace")
-
-
-def _sum_detached(job: _Job, path: bytes, size: int) -> Reply:
-    run = detached.start(job.client, job.uuid, ["sh", "-c", _SUM, "sh", path, str(size)])
-    result = execute.finish(run, cancel=job.reporter.cancel)
-    return Reply(result.raw, result.exit_code)
 
 
 def _sum_by_reading(job: _Job, path: bytes, size: int) -> str:

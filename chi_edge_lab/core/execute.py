@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from chi_edge_lab.core import detached, shell, validate
 from chi_edge_lab.core.progress import Cancel, Reporter
-from chi_edge_lab.errors import Cancelled, ExecTimeout, FileError, NoShell
+from chi_edge_lab.errors import Cancelled, ExecTimeout, NoShell, NoTemporaryPlace
 from chi_edge_lab.zun import Client
 
 OUTPUT_LIMIT = 16 << 20  # bytes kept of a command's output; what comes before them is dropped, and said
@@ -71,10 +71,8 @@ def execute(
     patience = _FIRST_OUTPUT if on_output is not None or cancel is not None else timeout
     try:
         run = detached.start(client, uuid, argv, patience=patience)
-    except (NoShell, FileError) as error:
-        if isinstance(error, NoShell) or "temporary files" in error.message:
-            return execute_raw(client, uuid, command)
-        raise
+    except (NoShell, NoTemporaryPlace):
+        return execute_raw(client, uuid, command)
     limit = client.dialect.exec_seconds if timeout is None else timeout
     left = max(0.0, limit - (time.monotonic() - began)) if math.isfinite(limit) else None
     return finish(run, timeout=left, on_output=on_output, cancel=cancel)

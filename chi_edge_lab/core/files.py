@@ -205,7 +205,7 @@ def delete(client: Client, uuid: str, path: str, *, recursive: bool = False) -> 
     """
     raw = paths.checked(path)
     _not_root(raw, "deleted")
-    reply = bulk.output(client, uuid, scripts.DELETE, raw, "y" if recursive else "", limit=1 << 20)
+    reply = bulk.run(client, uuid, scripts.DELETE, raw, "y" if recursive else "")
     if reply.code == scripts.IS_DIRECTORY:
         raise FileError(
             f"{paths.shown(raw)} is a folder that is not empty.", hint="Delete it with recursive=True."

@@ -137,7 +137,7 @@ def temporary_place(client: Client, uuid: str) -> bytes:
     """A directory of the container in which the exec user may write. Raises FileError where there is none."""
     reply = run(client, uuid, FIND_PLACE + '[ -d "$d" ]&&[ -w "$d" ]&&{ cd "$d"&&pwd&&exit;};done;exit 1')
     if reply.code != 0:
-        raise FileError(
+        raise NoTemporaryPlace(
             "No directory for temporary files in this container can be written (its file system may be read-only)."
         )
     return reply.output.rstrip(b"\n")

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from chi_edge_lab.core import archive, detached, execute, paths, scripts, shell
+from chi_edge_lab.core import archive, bulk, paths, scripts, shell
 from chi_edge_lab.core.localtree import TEMPORARY, Item, Source, read_pieces
 from chi_edge_lab.core.progress import Reporter
 from chi_edge_lab.core.result import TransferResult
@@ -50,11 +50,11 @@ _PLAIN_PATH = re.compile(rb"/[A-Za-z0-9_./-]*")
 # $1: destination, $2: name in it, $3: name of the temporary directory. Fields are separated by NUL.
 _PREPARE = f"""{scripts.ENTER}[ -w . ]||exit {scripts.DENIED}
 [ -d "./$2" ]&&k=d||k=f;[ -e "./$2" ]||[ -L "./$2" ]||k=-
-t=$PWD/$3;(umask 077;mkdir "./$3" "./$3/t") 2>&1||exit {scripts.FAILED}
+(umask 077;mkdir "./$3" "./$3/t") 2>&1||exit {scripts.FAILED}
 find . -maxdepth 1 -name '{TEMPORARY}*' -type d -mmin +1440 -exec rm -rf {{}} + 2>/dev/null
 v=-;command -v tar >/dev/null&&v=$(tar --version 2>&1 </dev/null|head -n 1)
 s=-;command -v sha256sum >/dev/null&&command -v xargs >/dev/null&&s=y
-printf '%s\\0' "$(pwd -P)" $k "$v" $s "$(id -u 2>/dev/null)" "$(id -g 2>/dev/null)" "$(df -Pk . 2>/dev/null|tail -n 1)" """
+printf '%s\\0' "$(pwd -P;echo x)" $k "$v" $s "$(id -u 2>/dev/null)" "$(id -g 2>/dev/null)" "$(df -Pk . 2>/dev/null|tail -n 1)" """
 
 # $1: temporary directory, $2: number of the large file, $3: its path, $4: mode, $5: bytes there must be by
 # now
@@ -159,9 +159,15 @@ def _prepare(client: Client, uuid: str, source: Source, raw: bytes, reporter: Re
         raise TransferError(
             f"The destination {paths.shown(raw)} is a file in the container; it must be a folder."
         )
+    if reply.code in {scripts.DENIED, scripts.FAILED}:
+        raise TransferError(
+            f"The folder {paths.shown(raw)} in the container cannot be written"
+            + (f" ({reply.text})." if reply.text else " by the container's user.")
+        )
     if reply.code != 0:
         _as_transfer(reply, raw, "write to")
     folder, kind, tar, sums, uid, gid, space = reply.output.split(b"\0")[:7]
+    folder = folder.removesuffix(b"\nx")  # so written because $(...) drops newlines at the end of a name
     road = _Road(
         client,
         uuid,
@@ -297,7 +303,9 @@ def _send_large(road: _Road, item: Item, target: bytes, number: int) -> None:
 
 
 def _append(road: _Road, number: int, target: bytes, mode: int, size: int) -> None:
-    reply = _run(road, _APPEND, road.temporary, str(number), target, f"{mode | 0o400:o}", str(size))
+    reply = bulk.run(
+        road.client, road.uuid, _APPEND, road.temporary, str(number), target, f"{mode | 0o400:o}", str(size)
+    )
     if reply.code == 0:
         return
     said = reply.output.decode("utf-8", "replace")
@@ -376,7 +384,9 @@ def _put_by_exec(road: _Road, members: list[archive.Member]) -> None:
     for member in members:
         place = paths.join(road.temporary, member.path)
         if member.kind == "directory":
-            reply = _run(road, 'mkdir -p -- "$1"&&chmod $2 "$1" 2>&1', place, f"{member.mode:o}")
+            reply = bulk.run(
+                road.client, road.uuid, 'mkdir -p -- "$1"&&chmod $2 "$1" 2>&1', place, f"{member.mode:o}"
+            )
         else:
             reply = _run(
                 road, 'mkdir -p -- "${1%/*}"&&: >"$1"&&chmod $2 "$1" 2>&1', place, f"{member.mode:o}"
@@ -386,7 +396,7 @@ def _put_by_exec(road: _Road, members: list[archive.Member]) -> None:
                 break
             road.reporter.check("")
             piece = base64.b64encode(member.data[start : start + _EXEC_PIECE]).decode()
-            reply = _run(road, write, place, piece)
+            reply = bulk.run(road.client, road.uuid, write, place, piece)
         if reply.code == 90:
             raise TransferError("The image has neither tar nor base64, so nothing can be uploaded into it.")
         if reply.code != 0:
@@ -404,13 +414,18 @@ def _verify(road: _Road) -> str:
         _verify_by_reading(road, files)
         return "read back"
     wanted = "".join(f"{road.sums[target]}\n" for target in files)
-    reply = _run(road, _SUM_OF_SUMS, road.temporary)
+    reply = bulk.run(road.client, road.uuid, _SUM_OF_SUMS, road.temporary)
     if reply.output.strip().decode("ascii", "replace") == hashlib.sha256(wanted.encode()).hexdigest():
         return "sha256"
     wrong = []
     for target in files[:1000]:
         found = (
-            _run(road, 'sha256sum <"$1" 2>/dev/null|cut -c1-64', road.temporary + b"/t/" + target)
+            bulk.run(
+                road.client,
+                road.uuid,
+                'sha256sum <"$1" 2>/dev/null|cut -c1-64',
+                road.temporary + b"/t/" + target,
+            )
             .output.strip()
             .decode()
         )
@@ -447,7 +462,7 @@ def _verify_by_reading(road: _Road, files: list[bytes]) -> None:
 
 
 def _place(road: _Road) -> None:
-    reply = _run(road, _PLACE, road.temporary, road.token, road.source.name)
+    reply = bulk.run(road.client, road.uuid, _PLACE, road.temporary, road.token, road.source.name)
     if reply.code == _CONFLICT:
         raise TransferError(
             f"{paths.shown(posixpath.normpath(paths.join(road.temporary, b't/' + reply.output)))} in the container is of another kind "
@@ -457,15 +472,6 @@ def _place(road: _Road) -> None:
         _as_transfer(reply, road.source.name, "put in place")
     if road.link:
         shell.run(road.client, road.uuid, 'rm -f -- "$1"', road.link)
-
-
-def _run(road: _Road, script: str, *arguments: str | bytes) -> Reply:
-    """Run a script that may take longer than the site waits for an exec."""
-    if not road.source.size > PART:
-        return shell.run(road.client, road.uuid, script, *arguments)
-    run = detached.start(road.client, road.uuid, ["sh", "-c", "umask 022;" + script, "sh", *arguments])
-    result = execute.finish(run, cancel=road.reporter.cancel)
-    return Reply(result.raw, result.exit_code)
 
 
 def _clean(road: _Road) -> None:

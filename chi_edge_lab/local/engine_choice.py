@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, cast
 
 from chi_edge_lab.local.config import SiteConfig, SiteProblem
@@ -33,21 +34,28 @@ def choose(config: SiteConfig, asked: str) -> Engine:
 
 
 def remove_containers(config: SiteConfig) -> int:
-    """Remove all containers of a site that does not run; how many there were. Raises SiteProblem."""
-    if config.engine == "auto":  # it was never started
-        return 0
+    """Remove all containers of a site that does not run; how many there were. Raises SiteProblem.
+
+    Looks at every engine that has files there: one may have been tried out, and killed meanwhile.
+    """
+    count = 0
+    for name in probe.ORDER:
+        if (config.directory / "engine" / name).exists():
+            count += _remove_all(name, config.directory)
+    return count
+
+
+def _remove_all(name: Literal["namespaces", "docker"], directory: Path) -> int:
     try:
-        engine = probe.open_engine(
-            cast("Literal['namespaces', 'docker']", config.engine), config.directory / "engine"
-        )
+        engine = probe.open_engine(name, directory / "engine")
     except EngineUnavailable as error:
-        raise SiteProblem(f"The containers of {config.directory} cannot be removed: {error}") from error
+        raise SiteProblem(f"The containers of {directory} cannot be removed: {error}") from error
     try:
         ids = engine.list()
         for id in ids:
             engine.remove(id)
     except EngineError as error:
-        raise SiteProblem(f"A container of {config.directory} cannot be removed: {error}") from error
+        raise SiteProblem(f"A container of {directory} cannot be removed: {error}") from error
     finally:
         engine.close()
     return len(ids)

@@ -24,8 +24,8 @@ CONTAINER = "container"
 class EdgeSession(Session):
     """A keystoneauth session whose threads log in again together, not each for itself.
 
-    keystoneauth drops its token at every 401. When many requests meet one expired token at once, all but the
-    first would throw away the new token just fetched.
+    keystoneauth drops its token at every 401. When many requests meet one expired token at once, some would
+    throw away the new token just fetched, and those that find it dropped already would not try again at all.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -45,11 +45,12 @@ class EdgeSession(Session):
 
     def invalidate(self, auth: Any = None) -> Any:
         with self._renewal:
-            reference = getattr(auth or self.auth, "auth_ref", None)
-            current = getattr(reference, "auth_token", None)
             used = getattr(self._handed_out, "token", None)
-            if current and used and current != used:
-                return True
+            reference = getattr(auth or self.auth, "auth_ref", used)
+            if used is None or reference is used:  # not a plugin of Keystone's kind
+                return super().invalidate(auth)
+            if reference is None or reference.auth_token != used:
+                return True  # another thread has dropped it or renewed it already
             return super().invalidate(auth)
 
 

@@ -74,7 +74,11 @@ def dialect_of(login: Login, version: Version) -> Dialect:
 
 
 def forget(login: Login) -> None:
-    """Ask the site again next time."""
+    """Ask the site again next time.
+
+    Raises:
+        errors.LoginError, errors.Unreachable: the login does not work.
+    """
     endpoint = login.endpoint()
     with _lock:
         _versions.pop(endpoint, None)

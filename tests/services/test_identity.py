@@ -221,6 +221,7 @@ def test_a_token_can_be_checked_and_revoked(keystone: Keystone) -> None:
         assert keystone(method, path, X_Auth_Token=mine, X_Subject_Token=other)[0] == 404
     assert keystone("GET", "/v3/auth/projects", X_Auth_Token=other)[::2] == (401, UNAUTHORIZED)
     assert keystone("GET", path, X_Auth_Token="", X_Subject_Token=mine)[0] == 401
+    assert keystone("GET", path, X_Auth_Token=mine)[0] == 403
 
 
 def test_a_token_makes_a_token_that_ends_with_it(keystone: Keystone) -> None:

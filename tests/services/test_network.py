@@ -17,6 +17,12 @@ from chi_edge_lab.local.store import Store
 from tests.localsite import LocalSite
 from tests.services.test_identity import plugin
 
+# openstacksdk warns of its own next versions, also of what only it does itself
+pytestmark = [
+    pytest.mark.filterwarnings(f"ignore::{kind}")
+    for kind in ("DeprecationWarning", "PendingDeprecationWarning")
+]
+
 PROJECT = "p" * 32
 
 

@@ -241,7 +241,7 @@ def test_no_secret_is_in_the_log(own: OwnSite) -> None:
 def test_the_log_formatter_takes_queries_out() -> None:
     import logging
 
-    text = "Uncaught exception GET /ws/?token=abc&uuid=1 (127.0.0.1) and http://x/y?command=echo%20hi'\n what? a=b"
+    text = "Uncaught GET /ws/?token=abc&uuid=1 (127.0.0.1), http://x/y?command=echo%20hi'\n what? a=b"
     record = logging.LogRecord("x", logging.ERROR, "x", 1, text, None, None)
     said = process.Redacting("%(message)s").format(record)
     assert "abc" not in said
@@ -391,7 +391,12 @@ def test_destroy_leaves_a_directory_alone_that_is_no_site(own: OwnSite) -> None:
 def test_a_stranger_cannot_fill_the_memory(shared: OwnSite) -> None:
     running = runtime.find(shared.directory)
     assert running
-    for path in ("/identity/v3/auth/tokens", "/container/v1/containers", "/network/v2.0/floatingips", "/nothing"):
+    for path in (
+        "/identity/v3/auth/tokens",
+        "/container/v1/containers",
+        "/network/v2.0/floatingips",
+        "/nothing",
+    ):
         with socket.create_connection(("127.0.0.1", running.port), timeout=5) as wire:
             head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000000\r\n\r\n"
             wire.sendall(head.encode())

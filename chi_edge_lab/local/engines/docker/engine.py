@@ -258,7 +258,8 @@ class DockerEngine(Engine):
     def stats(self, id: str) -> Stats:
         self._require_running(id)
         with self._container(id) as docker_id:
-            # one-shot: else the daemon waits a second for a second sample
+            # one-shot: the daemon need not wait for a second sample (20.10 still answers on its next tick, in
+            # up to a second, which is what Zun's own stats take)
             query: dict[str, str | int] = {"stream": "false", "one-shot": "true"}
             return parse.stats_of(self._daemon.get(f"/containers/{docker_id}/stats", **query))
 
