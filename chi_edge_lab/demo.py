@@ -29,13 +29,15 @@ PORT = 8080
 SECONDS_FOR_WORK = 60.0
 
 # What the container runs: it waits for the work, does it, then serves the result.
+# As pid 1 it must handle TERM itself, or each stop takes its full ten seconds.
 COMMAND = f"""
+trap 'exit 0' TERM
 echo waiting for work
 until [ -e {WORK}/job/go ]; do sleep 0.1; done
 sh {WORK}/job/count.sh {WORK}/job {WORK}/result.csv
 cd {WORK}
-if command -v python3 >/dev/null; then exec python3 -m http.server {PORT}; fi
-exec busybox httpd -f -p {PORT}
+if command -v python3 >/dev/null; then python3 -m http.server {PORT} & else busybox httpd -f -p {PORT} & fi
+wait
 """
 
 # A job that any image with a shell can do: the size and checksum of each sample.
@@ -78,6 +80,12 @@ class Demo:
         return self.container
 
     @property
+    def id(self) -> str:
+        """Its uuid."""
+        assert self.made.id is not None
+        return self.made.id
+
+    @property
     def client(self) -> Client:
         from chi_edge_lab import sites, zun
 
@@ -93,8 +101,9 @@ class Demo:
 
     def create(self) -> str:
         from chi_edge_lab import container
+        from chi_edge_lab.core.create import catalogue
 
-        image = next((str(image.name) for image in self.client.images() if image.name), "busybox")
+        image = next(iter(catalogue(self.client)), "busybox")
         self.container = container.Container(
             self.name, image, exposed_ports=[PORT], command=["sh", "-c", COMMAND], environment={"DEMO": "yes"}
         )
@@ -136,7 +145,7 @@ class Demo:
 
         lines: list[str] = []
         deadline = time.monotonic() + SECONDS_FOR_WORK
-        for line in logs.follow(self.client, self.made.id, cancel=lambda: time.monotonic() > deadline):
+        for line in logs.follow(self.client, self.id, cancel=lambda: time.monotonic() > deadline):
             lines.append(line.text)
             if line.text == "all done":
                 break
@@ -154,7 +163,7 @@ class Demo:
         from chi_edge_lab.core.terminal import Terminal
 
         terminal: Terminal
-        with Terminal(self.client, self.made.id) as terminal:
+        with Terminal(self.client, self.id) as terminal:
             terminal.write("echo $((6 * 7))=answer\n")
             terminal.read_until(b"42=answer", timeout=15)
         return "echoed 42"
@@ -184,12 +193,12 @@ class Demo:
         dialect = self.client.dialect
         if not dialect.supports("commit"):
             return f"not on this site: {dialect.reason('commit')}"
-        return f"image {container.snapshot_container(self.made.id, self.name)}"
+        return f"image {container.snapshot_container(self.id, self.name)}"
 
     def delete(self) -> str:
         from chi_edge_lab import container
 
-        id = self.made.id
+        id = self.id
         self.made.delete()
         deadline = time.monotonic() + SECONDS_FOR_WORK
         while any(listed.id == id for listed in container.list_containers()):

@@ -208,6 +208,12 @@ class NoShell(FileError):
     code = "no-shell"
 
 
+class NoTemporaryPlace(FileError):
+    """No directory in the container can be written for temporary files."""
+
+    code = "no-temporary-place"
+
+
 class TransferError(FileError):
     """An upload or download did not finish; the destination is as it was before."""
 

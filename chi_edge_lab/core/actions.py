@@ -9,7 +9,9 @@ from chi_edge_lab.zun.models import Action, Container
 
 
 def history(client: Client, uuid: str, *, events: bool = False) -> list[Action]:
-    """The container's actions, oldest first. With `events` each has its events (one more request for each action)."""
+    """The container's actions, oldest first. With `events` each has its events (one more request for each
+    action).
+    """
     actions = sorted(client.actions(uuid), key=lambda action: str(action.start_time or ""))
     if not events:
         return actions

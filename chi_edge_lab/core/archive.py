@@ -1,7 +1,8 @@
 """Tars: small ones built for uploads, and what a container sends taken apart without trusting it.
 
-Extraction follows the rules of tarfile's `data` filter on every Python (3.10 and Debian's 3.11.2 have no filter, and the filter has
-had holes), and adds limits: names, links, devices, sizes, counts and depth are checked before anything is written.
+Extraction follows the rules of tarfile's `data` filter on every Python (3.10 and Debian's 3.11.2 have no
+filter, and the filter has had holes), and adds limits: names, links, devices, sizes, counts and depth are
+checked before anything is written.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ MEMBERS_LIMIT = 200_000
 DEPTH_LIMIT = 200  # folders within folders
 SIZE_LIMIT = 1 << 40  # bytes, where the caller knows no better
 _NAMES_SHOWN = 5
-_MTIME_LATEST = 1 << 33  # the year 2242; later ones break utime on some file systems
+MTIME_LATEST = 1 << 33  # the year 2242; later ones break utime on some file systems
 
 
 @dataclass(frozen=True)
 class Member:
-    """One thing to put into a tar. `path` has no leading slash; `data` is a file's content, `target` a link's text."""
+    """One thing to put into a tar. `path` has no leading slash; `data` is a file's content, `target` a
+    link's text.
+    """
 
     path: bytes
     kind: str  # file, directory or link
@@ -39,9 +42,9 @@ class Member:
 def build(members: list[Member], *, uid: int, gid: int, endless: bool = False) -> bytes:
     """An uncompressed tar (GNU format, as docker, GNU tar and busybox read it) with names of any bytes.
 
-    `endless` is for a busybox tar on CHI@Edge: after the end of an archive it reads on until its input is closed, which that driver
-    never does. So its archive ends with a block that is no header: busybox stops at once with an error, after having
-    extracted everything, and the driver does not look at exit codes.
+    `endless` is for a busybox tar on CHI@Edge: after the end of an archive it reads on until its input is
+    closed, which that driver never does. So its archive ends with a block that is no header: busybox stops at
+    once with an error, after having extracted everything, and the driver does not look at exit codes.
     """
     buffer = io.BytesIO()
     with tarfile.open(
@@ -51,7 +54,7 @@ def build(members: list[Member], *, uid: int, gid: int, endless: bool = False) -
             info = tarfile.TarInfo(paths.to_text(member.path))
             info.uid, info.gid, info.uname, info.gname = uid, gid, "", ""
             info.mode = member.mode & 0o777
-            info.mtime = max(0, min(member.mtime, _MTIME_LATEST))
+            info.mtime = max(0, min(member.mtime, MTIME_LATEST))
             if member.kind == "directory":
                 info.type = tarfile.DIRTYPE
                 tar.addfile(info)
@@ -68,7 +71,9 @@ def build(members: list[Member], *, uid: int, gid: int, endless: bool = False) -
 
 
 def link_stays_inside(path: bytes, target: bytes) -> bool:
-    """Whether a link at `path` (relative to a folder) with the text `target` leads to a place in that folder."""
+    """Whether a link at `path` (relative to a folder) with the text `target` leads to a place in that
+    folder.
+    """
     if not target or target.startswith(b"/") or b"\0" in target:
         return False
     depth = len([part for part in path.split(b"/")[:-1] if part not in {b"", b"."}])
@@ -83,12 +88,18 @@ def link_stays_inside(path: bytes, target: bytes) -> bool:
 
 
 def member_path(name: bytes) -> bytes:
-    """A member's name as a safe relative path ("" for the root itself). Raises TransferError for any other."""
+    """A member's name as a safe relative path ("" for the root itself). Raises TransferError for any
+    other.
+    """
     if name.startswith(b"/") or b"\0" in name:
-        raise TransferError(f"The archive holds the absolute or broken path {paths.shown(name)}; nothing was written.")
+        raise TransferError(
+            f"The archive holds the absolute or broken path {paths.shown(name)}; nothing was written."
+        )
     parts = [part for part in name.split(b"/") if part not in {b"", b"."}]
     if b".." in parts:
-        raise TransferError(f"The archive holds {paths.shown(name)}, which leaves its folder; nothing was written.")
+        raise TransferError(
+            f"The archive holds {paths.shown(name)}, which leaves its folder; nothing was written."
+        )
     if len(parts) > DEPTH_LIMIT:
         raise TransferError(f"The archive holds folders more than {DEPTH_LIMIT} deep; nothing was written.")
     if any(len(part) > paths.LONGEST_NAME for part in parts):
@@ -97,7 +108,9 @@ def member_path(name: bytes) -> bytes:
 
 
 def safe_mode(mode: int, *, directory: bool = False) -> int:
-    """A mode for a file here: never setuid, setgid or sticky, never writable for others, always for the owner."""
+    """A mode for a file here: never setuid, setgid or sticky, never writable for others, always for the
+    owner.
+    """
     if directory:
         return 0o755
     kept = mode & 0o755 | 0o600
@@ -111,11 +124,14 @@ def refuse(kind: str, names: list[bytes], hint: str = "") -> TransferError:
     return TransferError(f"{kind}: {listed}{more}.", hint=hint)
 
 
-def extract(archive: IO[bytes], into: Path, *, size_limit: int = SIZE_LIMIT, members_limit: int = MEMBERS_LIMIT) -> int:
+def extract(
+    archive: IO[bytes], into: Path, *, size_limit: int = SIZE_LIMIT, members_limit: int = MEMBERS_LIMIT
+) -> int:
     """Extract a tar into the fresh, empty directory `into`; return the bytes written.
 
-    Everything is checked first, then written: folders, files (new ones only), hard links as copies, and symbolic links last, so that nothing is ever written
-    through a link. Raises TransferError; the caller removes `into`.
+    Everything is checked first, then written: folders, files (new ones only), hard links as copies, and
+    symbolic links last, so that nothing is ever written through a link. Raises TransferError; the caller
+    removes `into`.
     """
     try:
         with tarfile.open(fileobj=archive, mode="r:", encoding="utf-8", errors="surrogateescape") as tar:
@@ -147,7 +163,9 @@ def _plan(tar: tarfile.TarFile, size_limit: int, members_limit: int) -> dict[byt
         path = member_path(raw)
         if not path:
             if not info.isdir():
-                raise TransferError("The archive holds something other than a folder as its root; nothing was written.")
+                raise TransferError(
+                    "The archive holds something other than a folder as its root; nothing was written."
+                )
             continue
         target = info.linkname.encode("utf-8", "surrogateescape")
         if info.issym():
@@ -159,7 +177,9 @@ def _plan(tar: tarfile.TarFile, size_limit: int, members_limit: int) -> dict[byt
         elif info.isreg():
             total += max(0, info.size)
             if info.size < 0 or total > size_limit:
-                raise TransferError(f"The archive unpacks to more than {size_limit} bytes; nothing was written.")
+                raise TransferError(
+                    f"The archive unpacks to more than {size_limit} bytes; nothing was written."
+                )
         elif not info.isdir():
             special.append(path)
         plan[path] = info
@@ -179,14 +199,13 @@ def _plan(tar: tarfile.TarFile, size_limit: int, members_limit: int) -> dict[byt
 
 
 def _write(tar: tarfile.TarFile, plan: dict[bytes, tarfile.TarInfo], into: Path) -> int:
-    root = os.fsencode(into)
     written = 0
-    links: list[tuple[bytes, bytes]] = []
+    links: list[tuple[Path, bytes]] = []
     for path, info in plan.items():
-        place = root + b"/" + path
+        place = into / paths.local(path)
         target = info.linkname.encode("utf-8", "surrogateescape")
         if info.isdir():
-            os.makedirs(place, mode=0o755, exist_ok=True)
+            place.mkdir(mode=0o755, parents=True, exist_ok=True)
             continue
         if info.issym():
             links.append((place, target))
@@ -201,22 +220,22 @@ def _write(tar: tarfile.TarFile, plan: dict[bytes, tarfile.TarInfo], into: Path)
             continue
         if not source.isreg():
             raise TransferError(f"The archive holds a hard link {paths.shown(path)} to what is no file.")
-        os.makedirs(os.path.dirname(place), mode=0o755, exist_ok=True)
+        place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         written += _copy(tar, source, place)
-        os.chmod(place, safe_mode(info.mode))
-        mtime = max(0, min(int(info.mtime), _MTIME_LATEST))
+        place.chmod(safe_mode(info.mode))
+        mtime = max(0, min(int(info.mtime), MTIME_LATEST))
         os.utime(place, (mtime, mtime))
     for place, target in links:
-        os.makedirs(os.path.dirname(place), mode=0o755, exist_ok=True)
-        os.symlink(target, place)
+        place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        place.symlink_to(paths.local(target))
     return written
 
 
-def _copy(tar: tarfile.TarFile, info: tarfile.TarInfo, place: bytes) -> int:
+def _copy(tar: tarfile.TarFile, info: tarfile.TarInfo, place: Path) -> int:
     content = tar.extractfile(info)
     assert content is not None
     left = info.size
-    with open(place, "xb") as file:
+    with place.open("xb") as file:
         while left > 0:
             piece = content.read(min(left, 1 << 20))
             if not piece:
@@ -224,3 +243,19 @@ def _copy(tar: tarfile.TarFile, info: tarfile.TarInfo, place: bytes) -> int:
             file.write(piece)
             left -= len(piece)
     return info.size
+
+
+def contents(data: bytes) -> dict[bytes, bytes]:
+    """path -> content of the files of a small tar. Raises TransferError as `extract`."""
+    try:
+        with tarfile.open(
+            fileobj=io.BytesIO(data), mode="r:", encoding="utf-8", errors="surrogateescape"
+        ) as tar:
+            found = {}
+            for info in _members(tar, MEMBERS_LIMIT):
+                file = tar.extractfile(info) if info.isreg() else None
+                if file is not None:
+                    found[member_path(info.name.encode("utf-8", "surrogateescape"))] = file.read()
+            return found
+    except (tarfile.TarError, EOFError) as error:
+        raise TransferError(f"The site sent an archive that is cut off or damaged ({error}).") from error

@@ -1,12 +1,14 @@
-"""Output of a script that may be large or take long: first by one exec, else through a file in the container."""
+"""Output of a script that may be large or take long: first by one exec, else through a file in the
+container.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from chi_edge_lab.core import detached, shell
+from chi_edge_lab.core import detached, execute, shell
 from chi_edge_lab.core.progress import Cancel, Reporter
-from chi_edge_lab.errors import Cancelled, ExecTimeout
+from chi_edge_lab.errors import Cancelled, ExecTimeout, NoTemporaryPlace
 from chi_edge_lab.zun import Client
 
 DIRECT = 2 << 20  # bytes of output that are taken from one exec
@@ -17,7 +19,8 @@ def pieces(
 ) -> Iterator[bytes | int]:
     """Yield the output of `script` in pieces and at last its exit code (an int).
 
-    Nothing is yielded twice: the first way is given up before anything was yielded. Memory is bounded by a piece.
+    Nothing is yielded twice: the first way is given up before anything was yielded. Memory is bounded by a
+    piece.
     """
     capped = f"{{ (\n{script}\n);printf '\\n%s' $?;}}|head -c {DIRECT + 1}"
     try:
@@ -68,3 +71,18 @@ def output(
         if len(collected) > limit:
             raise ValueError(f"more than {limit} bytes of output")
     raise AssertionError("pieces ends with the exit code")
+
+
+def run(
+    client: Client, uuid: str, script: str, *arguments: str | bytes, cancel: Cancel | None = None
+) -> shell.Reply:
+    """Run a script once, to its end, however long it takes: for what must not be run again. Little output.
+
+    Where no file can be written in the container the site's exec limit holds.
+    """
+    try:
+        started = detached.start(client, uuid, ["sh", "-c", "umask 022;" + script, "sh", *arguments])
+    except NoTemporaryPlace:
+        return shell.run(client, uuid, script, *arguments)
+    result = execute.finish(started, cancel=cancel)
+    return shell.Reply(result.raw, result.exit_code)

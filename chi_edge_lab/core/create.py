@@ -26,7 +26,7 @@ STAGES = {
 }
 _NO_IMAGE = (
     "image not found", "no such image", "not found in the catalogue", "manifest unknown", "manifest for", "pull access denied",
-    "repository does not exist", "could not find image", "imagenotfound", "no image",
+    "repository does not exist", "could not find image", "imagenotfound", "no image", "download image",
 )  # fmt: skip
 _CATALOGUE_LONGEST = 20  # names listed in a message
 
@@ -50,12 +50,14 @@ def create(
 ) -> Container:
     """Create a container and, unless told otherwise, wait until it runs.
 
-    `fields` are more of Zun's create fields (`runtime`, `workdir`, `labels`, `device_profiles`, `hints`, ...). `timeout` is in seconds
-    (None: no end). `on_created` gets the container as soon as the site has taken the request, so that the caller can delete it
-    whatever comes after. On the local site its standing reservation is taken where none is given, and progress says so.
+    `fields` are more of Zun's create fields (`runtime`, `workdir`, `labels`, `device_profiles`, `hints`,
+    ...). `timeout` is in seconds (None: no end). `on_created` gets the container as soon as the site has
+    taken the request, so that the caller can delete it whatever comes after. On the local site its standing
+    reservation is taken where none is given, and progress says so.
 
-    Raises BadInput and NotSupported before any request; ContainerFailed (with the site's reason; the container stays, in Error, until it
-    is deleted), ContainerGone, WaitTimeout, Cancelled, and the client's errors.
+    Raises BadInput and NotSupported before any request; ContainerFailed (with the site's reason; the
+    container stays, in Error, until it is deleted), ContainerGone, WaitTimeout, Cancelled, and the client's
+    errors.
     """
     reporter = Reporter(on_progress, cancel)
     request, note = prepare(
@@ -91,7 +93,9 @@ def prepare(
     reservation_id: str | None = None,
     **fields: Any,
 ) -> tuple[CreateRequest, str]:
-    """The checked request, and a phrase about the reservation taken for it ("" where there is nothing to say)."""
+    """The checked request, and a phrase about the reservation taken for it ("" where there is nothing to
+    say).
+    """
     dialect = client.dialect
     checked_name = names.check_name(dialect, name)
     checked_image = validate.image(image)
@@ -105,7 +109,10 @@ def prepare(
     hints = dict(fields.pop("hints", None) or {})
     note = ""
     if reservation_id is None and dialect.needs_reservation and "reservation" not in hints:
-        reservation_id, note = client.login.reservation_id, "requested, with the local site's standing reservation"
+        reservation_id, note = (
+            client.login.reservation_id,
+            "requested, with the local site's standing reservation",
+        )
         if reservation_id is None:
             raise BadInput(
                 "This site needs a reservation for every container and none was given.",
@@ -117,7 +124,13 @@ def prepare(
         hints["reservation"] = reservation_id.strip()
     kept = {key: value for key, value in fields.items() if value is not None}
     request = create_request(
-        name=checked_name, image=checked_image, command=words, environment=variables, exposed_ports=ports, hints=hints, **kept
+        name=checked_name,
+        image=checked_image,
+        command=words,
+        environment=variables,
+        exposed_ports=ports,
+        hints=hints,
+        **kept,
     )
     return request, note
 
@@ -186,16 +199,25 @@ def _names_image(text: str) -> bool:
 
 def _image_missing(client: Client, image: str, said: str, request_id: str | None) -> ContainerFailed:
     names_there = catalogue(client)
-    hint = f"The site has: {', '.join(names_there[:_CATALOGUE_LONGEST])}." if names_there else "Check its name and tag."
+    hint = (
+        f"The site has: {', '.join(names_there[:_CATALOGUE_LONGEST])}."
+        if names_there
+        else "Check its name and tag."
+    )
     if len(names_there) > _CATALOGUE_LONGEST:
         hint = hint[:-1] + f" and {len(names_there) - _CATALOGUE_LONGEST} more."
     return ContainerFailed(
-        f"The image {image!r} was not found by the site: {said}", hint=hint, request_id=request_id, status_reason=said
+        f"The site could not get the image {image!r}: {said}",
+        hint=hint,
+        request_id=request_id,
+        status_reason=said,
     )
 
 
 def catalogue(client: Client) -> list[str]:
-    """Names of the images that the site lists; empty where it lists none to this user (most clouds: admin only)."""
+    """Names of the images that the site lists; empty where it lists none to this user (most clouds: admin
+    only).
+    """
     try:
         images = client.images()
     except EdgeLabError:

@@ -1,8 +1,8 @@
 """A command that goes on in the container when the exec that started it has ended.
 
-Zun stops waiting for an exec after 5 s and then forgets its output. So the command's output and exit code go to files in a
-private directory of the container, and are read from there in bounded pieces. A command that ends
-quickly is started, waited for, read and cleaned up by a single exec.
+Zun stops waiting for an exec after 5 s and then forgets its output. So the command's output and exit code go
+to files in a private directory of the container, and are read from there in bounded pieces. A command that
+ends quickly is started, waited for, read and cleaned up by a single exec.
 """
 
 from __future__ import annotations
@@ -12,21 +12,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from chi_edge_lab.core import shell
-from chi_edge_lab.errors import ContainerFailed, FileError
+from chi_edge_lab.errors import ContainerFailed, FileError, NoTemporaryPlace
 from chi_edge_lab.zun import Client
 
-PIECE = 1 << 20  # bytes of output per reading: 1.4 MB of JSON, well inside the site's 5 s even over a slow uplink
+PIECE = (
+    1 << 20
+)  # bytes of output per reading: 1.4 MB of JSON, well inside the site's 5 s even over a slow uplink
 _BLOCK = 4096
 _NO_PLACE = 91
 
-# $1: the private directory, $2: the process that the starter waits for, then the command. The subshell keeps `exit` and other
-# builtins from ending the job itself. The exit code is there once the file is not empty.
+# $1: the private directory, $2: the process that the starter waits for, then the command. The subshell keeps
+# `exit` and other builtins from ending the job itself. The exit code is there once the file is not empty.
 _JOB = (
     'trap "kill \\$c;wait \\$c;echo 143 >\\"\\$t/code\\";exit" TERM;t=$1 s=$2;shift 2;("$@") >"$t/out" 2>&1 </dev/null & c=$!;'
     'wait $c;echo $? >"$t/code";[ -f "$t/late" ]||kill $s'
 )
-# $1: name of the directory, $2: seconds to wait, $3: blocks to read, then the command. It waits for a `sleep` that the job
-# ends, as POSIX sh has no wait with a time limit.
+# $1: name of the directory, $2: seconds to wait, $3: blocks to read, then the command. It waits for a `sleep`
+# that the job ends, as POSIX sh has no wait with a time limit.
 _START = f"""t=
 {shell.FIND_PLACE}(umask 077;mkdir "$d/$1") 2>/dev/null&&t=$(cd "$d/$1"&&pwd)&&break;done
 [ "$t" ]||exit {_NO_PLACE}
@@ -70,7 +72,8 @@ class Detached:
     def read(self, limit: int = PIECE) -> bytes:
         """The next piece of output, at most about `limit` bytes; b"" where there is nothing new.
 
-        Raises ContainerFailed when the output is no longer there (the container was restarted or its files were cleaned).
+        Raises ContainerFailed when the output is no longer there (the container was restarted or its files
+        were cleaned).
         """
         if self._first:
             piece, self._first = self._first, b""
@@ -107,17 +110,22 @@ class Detached:
         )
 
 
-def start(client: Client, uuid: str, argv: Sequence[str | bytes], *, patience: float | None = None) -> Detached:
-    """Start a command and wait for its end for at most `patience` seconds (default: what the site's exec limit allows).
+def start(
+    client: Client, uuid: str, argv: Sequence[str | bytes], *, patience: float | None = None
+) -> Detached:
+    """Start a command and wait for its end for at most `patience` seconds (default: what the site's exec
+    limit allows).
 
     Raises NoShell, FileError (no directory can be written), InvalidState and the client's errors.
     """
-    allowed = max(1.0, client.dialect.exec_seconds - 2.0)  # the rest is for starting, reading and the way back
+    allowed = max(
+        1.0, client.dialect.exec_seconds - 2.0
+    )  # the rest is for starting, reading and the way back
     wait = max(1, round(allowed if patience is None else min(patience, allowed)))
     name = f".chi-edge-lab-run-{secrets.token_hex(6)}"
     reply = shell.run(client, uuid, _START, name, str(wait), str(PIECE // _BLOCK), *argv)
     if reply.code == _NO_PLACE:
-        raise FileError(
+        raise NoTemporaryPlace(
             "No directory for temporary files in this container can be written (its file system may be read-only)."
         )
     if reply.code != 0:

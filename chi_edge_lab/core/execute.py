@@ -1,8 +1,8 @@
 """Running commands in a container to their end, or to the site's limit.
 
-`execute` gives a command what the site gives it (about 5 s) and says so when it takes longer; `run_long` goes on to the
-end. Both start the command with `detached`, so that no output is lost and any bytes can be printed. `execute_raw` is
-Zun's own exec, for images without a shell.
+`execute` gives a command what the site gives it (about 5 s) and says so when it takes longer; `run_long` goes
+on to the end. Both start the command with `detached`, so that no output is lost and any bytes can be printed.
+`execute_raw` is Zun's own exec, for images without a shell.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from chi_edge_lab.core import detached, shell, validate
 from chi_edge_lab.core.progress import Cancel, Reporter
-from chi_edge_lab.errors import Cancelled, ExecTimeout, FileError, NoShell
+from chi_edge_lab.errors import Cancelled, ExecTimeout, NoShell, NoTemporaryPlace
 from chi_edge_lab.zun import Client
 
 OUTPUT_LIMIT = 16 << 20  # bytes kept of a command's output; what comes before them is dropped, and said
@@ -25,7 +25,8 @@ POLL_FIRST, POLL_LONGEST = 0.1, 1.0  # seconds between readings of a command tha
 
 @dataclass(frozen=True)
 class ExecResult:
-    """What a command printed (stdout and stderr together, bytes that are not UTF-8 replaced) and its exit code.
+    """What a command printed (stdout and stderr together, bytes that are not UTF-8 replaced) and its exit
+    code.
 
     `dropped` is the number of bytes of output before `output` that were not kept (0 in nearly all cases).
     """
@@ -39,7 +40,8 @@ class ExecResult:
 class StillRunning(ExecTimeout):
     """The command has not ended in time and goes on in the container.
 
-    `output` is what it has printed so far, `run` the handle with which `finish` goes on, or `run.kill()` ends it.
+    `output` is what it has printed so far, `run` the handle with which `finish` goes on, or `run.kill()` ends
+    it.
     """
 
     def __init__(self, message: str, *, hint: str, output: str, run: detached.Detached) -> None:
@@ -59,19 +61,18 @@ def execute(
 ) -> ExecResult:
     """Run one command, as Zun does without a shell: `sh -c '...'` for pipes, `&&` and the like.
 
-    `timeout` is in seconds; None is the site's own limit for exec, `math.inf` waits to the end. A command that has not
-    ended by then goes on and StillRunning (an ExecTimeout) is raised. `on_output` gets the text as it comes. A true `cancel`,
-    and Ctrl-C, kill the command. A program that is not there ends with 127 (126 or -1 where the image has no shell).
+    `timeout` is in seconds; None is the site's own limit for exec, `math.inf` waits to the end. A command
+    that has not ended by then goes on and StillRunning (an ExecTimeout) is raised. `on_output` gets the text
+    as it comes. A true `cancel`, and Ctrl-C, kill the command. A program that is not there ends with 127 (126
+    or -1 where the image has no shell).
     """
     argv = validate.argv(command)
     began = time.monotonic()
     patience = _FIRST_OUTPUT if on_output is not None or cancel is not None else timeout
     try:
         run = detached.start(client, uuid, argv, patience=patience)
-    except (NoShell, FileError) as error:
-        if isinstance(error, NoShell) or "temporary files" in error.message:
-            return execute_raw(client, uuid, command)
-        raise
+    except (NoShell, NoTemporaryPlace):
+        return execute_raw(client, uuid, command)
     limit = client.dialect.exec_seconds if timeout is None else timeout
     left = max(0.0, limit - (time.monotonic() - began)) if math.isfinite(limit) else None
     return finish(run, timeout=left, on_output=on_output, cancel=cancel)
@@ -86,9 +87,16 @@ def run_long(
     on_output: Callable[[str], None] | None = None,
     cancel: Cancel | None = None,
 ) -> ExecResult:
-    """As `execute`, but waits to the end of the command (or `timeout` seconds), however long the site's exec limit is."""
+    """As `execute`, but waits to the end of the command (or `timeout` seconds), however long the site's
+    exec limit is.
+    """
     return execute(
-        client, uuid, command, timeout=math.inf if timeout is None else timeout, on_output=on_output, cancel=cancel
+        client,
+        uuid,
+        command,
+        timeout=math.inf if timeout is None else timeout,
+        on_output=on_output,
+        cancel=cancel,
     )
 
 
@@ -99,7 +107,9 @@ def finish(
     on_output: Callable[[str], None] | None = None,
     cancel: Cancel | None = None,
 ) -> ExecResult:
-    """Collect the output of a started command until it ends; errors as `execute`. `timeout` None waits to the end."""
+    """Collect the output of a started command until it ends; errors as `execute`. `timeout` None waits to
+    the end.
+    """
     reporter = Reporter(None, cancel)
     output = _Output(on_output)
     began, pause = time.monotonic(), POLL_FIRST
@@ -131,9 +141,9 @@ def finish(
 
 def execute_raw(client: Client, uuid: str, command: str | Sequence[str]) -> ExecResult:
     """Zun's own exec, one request. Raises ExecTimeout (with what was printed) when the site stops waiting."""
-    text, exit_code = shell._execute(client, uuid, command if isinstance(command, str) else _join(command))
+    text, exit_code = shell.raw_exec(client, uuid, command if isinstance(command, str) else _join(command))
     if exit_code is None:
-        error = shell._timeout()
+        error = shell.timed_out()
         error.output = text
         raise error
     return ExecResult(text, exit_code, text.encode("utf-8", "surrogateescape"))

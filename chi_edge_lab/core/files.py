@@ -1,8 +1,8 @@
 """Files in a container: list, stat, read, write, make, rename, delete, through exec with a POSIX `sh`.
 
-Paths are str (any bytes, with surrogateescape) and never interpreted; relative ones are of the container's working directory.
-Every function raises BadInput (a path that cannot be one), FileError with a sentence, NoShell, InvalidState (the
-container does not run), ExecTimeout and the client's errors.
+Paths are str (any bytes, with surrogateescape) and never interpreted; relative ones are of the container's
+working directory. Every function raises BadInput (a path that cannot be one), FileError with a sentence,
+NoShell, InvalidState (the container does not run), ExecTimeout and the client's errors.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ def list_directory(client: Client, uuid: str, path: str, *, cancel: Cancel | Non
     return sorted(entries, key=lambda entry: paths.to_bytes(entry.name))
 
 
-def iterate_directory(client: Client, uuid: str, path: str, *, cancel: Cancel | None = None) -> Iterator[list[Entry]]:
+def iterate_directory(
+    client: Client, uuid: str, path: str, *, cancel: Cancel | None = None
+) -> Iterator[list[Entry]]:
     """What is in a directory, unsorted, in pages as they arrive: for directories of any size."""
     raw = paths.checked(path)
     parser: listing.DirectoryParser | None = None
@@ -63,7 +65,9 @@ def _list_plain(client: Client, uuid: str, raw: bytes, cancel: Cancel | None) ->
 
 
 def tree(client: Client, uuid: str, path: str, *, cancel: Cancel | None = None) -> list[Entry]:
-    """Everything below a directory, links not followed; each `name` is a path from it, and the first is "." itself."""
+    """Everything below a directory, links not followed; each `name` is a path from it, and the first is
+    "." itself.
+    """
     raw = paths.checked(path)
     try:
         reply = bulk.output(client, uuid, scripts.TREE, raw, limit=TREE_LIMIT, cancel=cancel)
@@ -104,7 +108,7 @@ def stat(client: Client, uuid: str, path: str, *, follow: bool = False) -> Entry
         name = raw.rpartition(b"/")[2] or raw
         if len(meta) <= 2:  # an image without `stat` tells the kind alone
             return listing.parse_plain(meta.strip() + b"\0" + name + b"\0")[0]
-        return listing.parse_meta(meta.strip(), name, {name: one for one in links.values()})
+        return listing.parse_meta(meta.strip(), name, dict.fromkeys([name], *links.values()) if links else {})
     except ValueError as error:
         raise FileError(f"{paths.shown(raw)} could not be looked at: {error}.") from error
 
@@ -137,7 +141,9 @@ def read_piece(client: Client, uuid: str, raw: bytes, offset: int, size: int) ->
 
 
 def read(client: Client, uuid: str, path: str, *, offset: int = 0, size: int | None = None) -> bytes:
-    """A file's content, or `size` bytes of it from `offset`. FileError for more than 64 MiB: download that instead."""
+    """A file's content, or `size` bytes of it from `offset`. FileError for more than 64 MiB: download that
+    instead.
+    """
     if offset < 0 or (size is not None and size < 0):
         raise BadInput("offset and size are numbers of bytes from 0.")
     raw = paths.checked(path)
@@ -147,14 +153,18 @@ def read(client: Client, uuid: str, path: str, *, offset: int = 0, size: int | N
         piece, whole = read_piece(client, uuid, raw, offset + len(collected), wanted)
         collected += piece
         if (whole if size is None else min(size, whole)) > READ_LIMIT or len(collected) > READ_LIMIT:
-            raise FileError(f"{paths.shown(raw)} is larger than {READ_LIMIT >> 20} MiB.", hint="Download it instead.")
+            raise FileError(
+                f"{paths.shown(raw)} is larger than {READ_LIMIT >> 20} MiB.", hint="Download it instead."
+            )
         if len(piece) < wanted:
             break
     return bytes(collected)
 
 
 def write(client: Client, uuid: str, path: str, data: bytes | str, *, mode: int | None = None) -> None:
-    """Write a file whole or not at all; text is UTF-8. A link is written through; an existing file keeps its mode unless one is given."""
+    """Write a file whole or not at all; text is UTF-8. A link is written through; an existing file keeps
+    its mode unless one is given.
+    """
     from chi_edge_lab.core import transfer  # which reads listings with this module
 
     content = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else bytes(data)
@@ -168,13 +178,17 @@ def write(client: Client, uuid: str, path: str, data: bytes | str, *, mode: int 
                 scripts.check(Reply(b"", code), raw, "write")
             mode = entry.mode if entry.mode is not None else mode
     folder, _, name = raw.rpartition(b"/")
-    transfer.upload_bytes(client, uuid, content, paths.to_text(folder or b"/"), paths.to_text(name), mode=mode)
+    transfer.upload_bytes(
+        client, uuid, content, paths.to_text(folder or b"/"), paths.to_text(name), mode=mode
+    )
 
 
 def make_directory(client: Client, uuid: str, path: str, *, parents: bool = False) -> None:
     """Make a directory; with `parents` also those above it, and one that exists is fine."""
     raw = paths.checked(path)
-    scripts.check(shell.run(client, uuid, scripts.MKDIR, raw, "-p" if parents else ""), raw, "make the folder")
+    scripts.check(
+        shell.run(client, uuid, scripts.MKDIR, raw, "-p" if parents else ""), raw, "make the folder"
+    )
 
 
 def rename(client: Client, uuid: str, old: str, new: str, *, replace: bool = False) -> None:
@@ -186,12 +200,16 @@ def rename(client: Client, uuid: str, old: str, new: str, *, replace: bool = Fal
 
 
 def delete(client: Client, uuid: str, path: str, *, recursive: bool = False) -> None:
-    """Delete a file, a link (never what it leads to) or a folder; a folder that is not empty only with `recursive`."""
+    """Delete a file, a link (never what it leads to) or a folder; a folder that is not empty only with
+    `recursive`.
+    """
     raw = paths.checked(path)
     _not_root(raw, "deleted")
-    reply = bulk.output(client, uuid, scripts.DELETE, raw, "y" if recursive else "", limit=1 << 20)
+    reply = bulk.run(client, uuid, scripts.DELETE, raw, "y" if recursive else "")
     if reply.code == scripts.IS_DIRECTORY:
-        raise FileError(f"{paths.shown(raw)} is a folder that is not empty.", hint="Delete it with recursive=True.")
+        raise FileError(
+            f"{paths.shown(raw)} is a folder that is not empty.", hint="Delete it with recursive=True."
+        )
     scripts.check(reply, raw, "delete")
 
 

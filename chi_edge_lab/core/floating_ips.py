@@ -1,7 +1,8 @@
 """Floating IPs: allocate, attach to a container, find, detach, release (Neutron's part of a site).
 
-An address that lies unbound in the project may be somebody else's, a classmate's for instance, between two of his containers. So a
-new one is allocated, and an unbound one is only taken when it is named or when this process allocated it.
+An address that lies unbound in the project may be somebody else's, a classmate's for instance, between two of
+his containers. So a new one is allocated, and an unbound one is only taken when it is named or when this
+process allocated it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,11 @@ def allocate(client: Client) -> FloatingIP:
     try:
         floating = Network(client.login).create_floating_ip()
     except (Conflict, OverQuota) as error:
-        unbound = [one.floating_ip_address for one in Network(client.login).floating_ips() if not one.port_id and one.floating_ip_address]
+        unbound = [
+            one.floating_ip_address
+            for one in Network(client.login).floating_ips()
+            if not one.port_id and one.floating_ip_address
+        ]
         hint = (
             f"Unbound in your project, maybe in use by others of it: {', '.join(unbound)}. Name one to take it."
             if unbound
@@ -45,7 +50,11 @@ def allocate(client: Client) -> FloatingIP:
 def find(client: Client, uuid: str) -> list[FloatingIP]:
     """The floating IPs bound to a container."""
     ports = _ports(client.get_container(uuid))
-    return [one for one in Network(client.login).floating_ips() if one.port_id and one.port_id in ports] if ports else []
+    return (
+        [one for one in Network(client.login).floating_ips() if one.port_id and one.port_id in ports]
+        if ports
+        else []
+    )
 
 
 def by_address(client: Client, address: str) -> FloatingIP:
@@ -63,17 +72,28 @@ def by_address(client: Client, address: str) -> FloatingIP:
 
 
 def attach(
-    client: Client, uuid: str, address: str | None = None, *, timeout: float = PORT_TIMEOUT, cancel: Cancel | None = None
+    client: Client,
+    uuid: str,
+    address: str | None = None,
+    *,
+    timeout: float = PORT_TIMEOUT,
+    cancel: Cancel | None = None,
 ) -> str:
     """Bind a floating IP to the container and return its address. Waits until the container has a port.
 
-    Without `address`: the one that it has already, else a new one, which is released again should binding fail. Raises Conflict
-    when `address` is bound to something else, WaitTimeout when the container gets no port.
+    Without `address`: the one that it has already, else a new one, which is released again should binding
+    fail. Raises Conflict when `address` is bound to something else, WaitTimeout when the container gets no
+    port.
     """
     reporter = Reporter(None, cancel)
     chosen = by_address(client, address) if address else None
     container = wait.wait_until(
-        client, uuid, lambda one: bool(_ports(one)), goal="get a network port", timeout=timeout, reporter=reporter
+        client,
+        uuid,
+        lambda one: bool(_ports(one)),
+        goal="get a network port",
+        timeout=timeout,
+        reporter=reporter,
     )
     ports = _ports(container)
     bound = [one for one in Network(client.login).floating_ips() if one.port_id in ports]
@@ -122,7 +142,13 @@ def release(client: Client, address: str) -> bool:
 def _unused_of_ours(client: Client) -> FloatingIP | None:
     with _lock:
         ours = set(_ours)
-    return next((one for one in Network(client.login).floating_ips() if one.id in ours and not one.port_id), None) if ours else None
+    return (
+        next(
+            (one for one in Network(client.login).floating_ips() if one.id in ours and not one.port_id), None
+        )
+        if ours
+        else None
+    )
 
 
 def _ports(container: Container) -> list[str]:

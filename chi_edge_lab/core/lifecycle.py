@@ -1,6 +1,7 @@
 """Starting, stopping and deleting containers, each waited for until the site has done it.
 
-After a start or stop Zun answers 202 and can show the old state for a while, so the state that is wanted is waited for.
+After a start or stop Zun answers 202 and can show the old state for a while, so the state that is wanted is
+waited for.
 """
 
 from __future__ import annotations
@@ -19,21 +20,39 @@ DELETE_TIMEOUT = 120.0  # seconds; a container that is being created cannot be d
 _RUNNING, _STOPPED = frozenset({"Running"}), frozenset({"Stopped", "Dead"})
 
 
-def start(client: Client, uuid: str, *, timeout: float | None = 60.0, cancel: Cancel | None = None) -> Container:
-    """Start a stopped container and wait until it runs; nothing to do when it does. On CHI@Edge it gets a fresh file system."""
+def start(
+    client: Client, uuid: str, *, timeout: float | None = 60.0, cancel: Cancel | None = None
+) -> Container:
+    """Start a stopped container and wait until it runs; nothing to do when it does. On CHI@Edge it gets a
+    fresh file system.
+    """
     return _change(client, uuid, "start", client.start, _RUNNING, timeout, cancel)
 
 
 def stop(
-    client: Client, uuid: str, *, grace: int = STOP_TIMEOUT, timeout: float | None = 60.0, cancel: Cancel | None = None
+    client: Client,
+    uuid: str,
+    *,
+    grace: int = STOP_TIMEOUT,
+    timeout: float | None = 60.0,
+    cancel: Cancel | None = None,
 ) -> Container:
-    """Stop a container and wait until it has; nothing to do when it has. `grace`: seconds from SIGTERM to SIGKILL."""
+    """Stop a container and wait until it has; nothing to do when it has. `grace`: seconds from SIGTERM to
+    SIGKILL.
+    """
     whole = _whole_seconds(grace)
-    return _change(client, uuid, "stop", lambda one: client.stop(one, timeout=whole), _STOPPED, timeout, cancel)
+    return _change(
+        client, uuid, "stop", lambda one: client.stop(one, timeout=whole), _STOPPED, timeout, cancel
+    )
 
 
 def restart(
-    client: Client, uuid: str, *, grace: int = STOP_TIMEOUT, timeout: float | None = 90.0, cancel: Cancel | None = None
+    client: Client,
+    uuid: str,
+    *,
+    grace: int = STOP_TIMEOUT,
+    timeout: float | None = 90.0,
+    cancel: Cancel | None = None,
 ) -> Container:
     """Stop and start a container and wait until it runs again. On CHI@Edge it gets a fresh file system."""
     whole = _whole_seconds(grace)
@@ -43,7 +62,9 @@ def restart(
     def done(container: Container) -> bool:
         # Running right after the request is the old state until something has moved.
         nonlocal left
-        left = left or container.status != "Running" or bool(container.task_state) or _moved(before, container)
+        left = (
+            left or container.status != "Running" or bool(container.task_state) or _moved(before, container)
+        )
         return left and container.status == "Running" and not container.task_state
 
     client.restart(uuid, timeout=whole)
@@ -88,8 +109,9 @@ def delete(
 ) -> bool:
     """Delete a container in whatever state it is and wait until it is gone. False when it was gone already.
 
-    Zun refuses to delete what is being created, restarted or rebuilt: that is waited for. A paused container is resumed
-    first. Its floating IPs are kept (`floating_ips.release`). Raises WaitTimeout when it cannot be deleted in time, Cancelled.
+    Zun refuses to delete what is being created, restarted or rebuilt: that is waited for. A paused container
+    is resumed first. Its floating IPs are kept (`floating_ips.release`). Raises WaitTimeout when it cannot be
+    deleted in time, Cancelled.
     """
     reporter = Reporter(on_progress, cancel)
     began, pause_for = time.monotonic(), wait.POLL_FIRST
@@ -115,7 +137,9 @@ def delete(
                     hint="Zun does not delete what is being created; try again when that has ended, or ask the site's operators.",
                     request_id=error.request_id,
                 ) from error
-            reporter.sleep(pause_for, f"Container {uuid} is not deleted: the site does not let go of it in this state.")
+            reporter.sleep(
+                pause_for, f"Container {uuid} is not deleted: the site does not let go of it in this state."
+            )
             pause_for = min(pause_for * wait.POLL_GROWTH, wait.POLL_LONGEST)
     if wait_until_gone:
         left = None if timeout is None else max(1.0, timeout - (time.monotonic() - began))
@@ -149,7 +173,9 @@ def _change(
 
 
 def _moved(before: Container, now: Container) -> bool:
-    """Whether a container shows that it was restarted: docker's "Up 2 seconds" begins anew, k8s gives another address."""
+    """Whether a container shows that it was restarted: docker's "Up 2 seconds" begins anew, k8s gives
+    another address.
+    """
     return before.status_detail != now.status_detail or before.addresses != now.addresses
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from chi_edge_lab.core import paths
 
-# One line for each path: mode (hex), size, mtime, uid, gid, hard links, path. GNU, busybox and toybox know these.
+# One line for each path: mode (hex), size, mtime, uid, gid, hard links, path. GNU, busybox and toybox know
+# these.
 STAT_FORMAT = "%f %s %Y %u %g %h %n"
 _META_FIELDS = 6
 
@@ -27,8 +28,9 @@ _KINDS = {
 class Entry:
     """A thing in a directory. `name` holds any bytes (surrogateescape).
 
-    `kind` is file, directory, link, fifo, socket, device or unknown. `size` is in bytes and `mtime` in seconds since 1970; both are None
-    where the image has no `stat`. `target` is a link's text, `target_kind` what it leads to ("" when to nothing).
+    `kind` is file, directory, link, fifo, socket, device or unknown. `size` is in bytes and `mtime` in
+    seconds since 1970; both are None where the image has no `stat`. `target` is a link's text, `target_kind`
+    what it leads to ("" when to nothing).
     """
 
     name: str
@@ -51,7 +53,9 @@ Links = dict[bytes, tuple[str, bytes]]  # path -> (what it leads to, its text)
 
 
 def parse_meta(meta: bytes, name: bytes, links: Links) -> Entry:
-    """An entry from the fields of STAT_FORMAT before the path. Raises ValueError where they are something else."""
+    """An entry from the fields of STAT_FORMAT before the path. Raises ValueError where they are something
+    else.
+    """
     fields = meta.split(b" ")
     if len(fields) != _META_FIELDS:
         raise ValueError(f"not a line of stat: {meta[:80]!r}")
@@ -66,7 +70,9 @@ def parse_meta(meta: bytes, name: bytes, links: Links) -> Entry:
 
 
 def parse_links(data: bytes) -> tuple[Links, bytes]:
-    """Read `path NUL kind NUL text NUL` up to an empty path; give the links and the rest. ValueError when cut off."""
+    """Read `path NUL kind NUL text NUL` up to an empty path; give the links and the rest. ValueError when
+    cut off.
+    """
     links: Links = {}
     while True:
         path, found, rest = data.partition(b"\0")
@@ -87,8 +93,8 @@ _LEADS_TO = {b"d": "directory", b"f": "file", b"o": "other"}
 class DirectoryParser:
     """Lines of STAT_FORMAT for the `./name`s of one directory, fed in pieces cut anywhere.
 
-    A name may hold newlines and anything else, but never a slash; so each slash in the text begins a name, and the last newline before the next
-    slash ends it.
+    A name may hold newlines and anything else, but never a slash; so each slash in the text begins a name,
+    and the last newline before the next slash ends it.
     """
 
     def __init__(self, links: Links | None = None) -> None:
@@ -132,7 +138,9 @@ def parse_directory(data: bytes) -> list[Entry]:
 
 
 def parse_tree(data: bytes) -> list[Entry]:
-    """A whole tree: links, then lines of STAT_FORMAT with paths from "."; no path may hold a newline. The root is named "."."""
+    """A whole tree: links, then lines of STAT_FORMAT with paths from "."; no path may hold a newline. The
+    root is named ".".
+    """
     links, rest = parse_links(data)
     entries = []
     for line in rest.split(b"\n")[:-1]:
@@ -152,4 +160,7 @@ def parse_plain(data: bytes) -> list[Entry]:
     if fields.pop() != b"" or len(fields) % 2:
         raise ValueError("the listing is cut off")
     kinds = {b"d": "directory", b"f": "file", b"l": "link", b"p": "fifo", b"o": "device"}
-    return [Entry(paths.to_text(name), kinds.get(kind, "unknown")) for kind, name in zip(fields[::2], fields[1::2], strict=True)]
+    return [
+        Entry(paths.to_text(name), kinds.get(kind, "unknown"))
+        for kind, name in zip(fields[::2], fields[1::2], strict=True)
+    ]

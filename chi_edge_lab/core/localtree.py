@@ -1,4 +1,6 @@
-"""The local side of transfers: what is to be uploaded, and the staging directory that a download goes through."""
+"""The local side of transfers: what is to be uploaded, and the staging directory that a download goes
+through.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ TEMPORARY = ".chi-edge-lab-"
 
 @dataclass(frozen=True)
 class Item:
-    """One thing of a local source. `path` is relative to the folder that is uploaded (a single file's is its name)."""
+    """One thing of a local source. `path` is relative to the folder that is uploaded (a single file's is
+    its name).
+    """
 
     path: bytes
     kind: str  # file, directory, link
@@ -49,8 +53,8 @@ class Source:
 def scan(source: str | os.PathLike[str]) -> Source:
     """Look at a local file or folder. A link given as the source itself is followed.
 
-    Links in a folder are kept where they lead to a place in it. Raises TransferError (missing, unreadable, links that lead out, devices) and
-    BadInput; nothing was sent then.
+    Links in a folder are kept where they lead to a place in it. Raises TransferError (missing, unreadable,
+    links that lead out, devices) and BadInput; nothing was sent then.
     """
     text = os.fspath(source)
     if not text:
@@ -80,24 +84,29 @@ def _walk(top: bytes) -> Iterator[Item]:
     outside: list[bytes] = []
     special: list[bytes] = []
     count = 0
-    root = os.stat(top)
+    root = paths.local(top).stat()
     yield Item(b"", "directory", root.st_mode & 0o777, int(root.st_mtime))
     pending = [b""]
     while pending:
         below = pending.pop()
         try:
-            with os.scandir(os.path.join(top, below) if below else top) as found:
+            with os.scandir(paths.join(top, below) if below else top) as found:
                 children = sorted(found, key=lambda child: child.name)
         except OSError as error:
-            raise TransferError(f"The folder {paths.shown(below or top)} cannot be read: {_why(error)}.") from error
+            raise TransferError(
+                f"The folder {paths.shown(below or top)} cannot be read: {_why(error)}."
+            ) from error
         for child in children:
             count += 1
             if count > ITEMS_LIMIT:
-                raise TransferError(f"The folder holds more than {ITEMS_LIMIT} files.", hint="Pack it into one archive file first.")
+                raise TransferError(
+                    f"The folder holds more than {ITEMS_LIMIT} files.",
+                    hint="Pack it into one archive file first.",
+                )
             path = paths.join(below, child.name) if below else child.name
             status = child.stat(follow_symlinks=False)
             if child.is_symlink():
-                target = os.readlink(child.path)
+                target = os.fsencode(paths.local(child.path).readlink())
                 if not archive.link_stays_inside(path, target):
                     outside.append(path)
                 yield Item(path, "link", 0o777, int(status.st_mtime), target=target)
@@ -110,7 +119,9 @@ def _walk(top: bytes) -> Iterator[Item]:
                 special.append(path)
     if outside:
         raise archive.refuse(
-            "The folder holds links that lead out of it", outside, "Replace them by what they lead to, or leave them out."
+            "The folder holds links that lead out of it",
+            outside,
+            "Replace them by what they lead to, or leave them out.",
         )
     if special:
         raise archive.refuse("The folder holds devices, pipes or sockets", special, "Leave them out.")
@@ -128,14 +139,16 @@ def _readable(path: Path) -> None:
 
 
 def read_pieces(item: Item, piece: int) -> Iterator[bytes]:
-    """A file's content in pieces of `piece` bytes, exactly `item.size` in all. Raises TransferError when it has changed meanwhile."""
+    """A file's content in pieces of `piece` bytes, exactly `item.size` in all. Raises TransferError when
+    it has changed meanwhile.
+    """
     if item.data is not None:
         for start in range(0, len(item.data), piece):
             yield item.data[start : start + piece]
         return
     left = item.size
     try:
-        with open(item.local, "rb", buffering=0) as file:
+        with paths.local(item.local).open("rb", buffering=0) as file:
             while left:
                 data = _read_full(file.read, min(piece, left))
                 if not data:
@@ -159,7 +172,9 @@ def _read_full(read: Callable[[int], bytes | None], size: int) -> bytes:
 
 
 class Staging:
-    """A fresh private directory beside the destination. What is whole moves out of it with `place`; the rest goes with it."""
+    """A fresh private directory beside the destination. What is whole moves out of it with `place`; the
+    rest goes with it.
+    """
 
     def __init__(self, dest: str | os.PathLike[str]) -> None:
         text = os.fspath(dest)
@@ -175,46 +190,56 @@ class Staging:
         except NotADirectoryError:
             raise TransferError(f"The destination {paths.shown(text)} lies below a file.") from None
         except OSError as error:
-            raise TransferError(f"The destination {paths.shown(text)} cannot be written: {_why(error)}.") from error
+            raise TransferError(
+                f"The destination {paths.shown(text)} cannot be written: {_why(error)}."
+            ) from error
 
     def free_bytes(self) -> int:
         """Bytes free where the destination is."""
         return shutil.disk_usage(self.path).free
 
     def place(self, name: bytes) -> Path:
-        """Move the staged `name` to the destination: a file replaces a file, a folder is merged into one that exists.
+        """Move the staged `name` to the destination: a file replaces a file, a folder is merged into one that
+        exists.
 
-        What stands in the way (a folder for a file, a link for a folder) is found before anything is moved; then TransferError is raised.
+        What stands in the way (a folder for a file, a link for a folder) is found before anything is moved;
+        then TransferError is raised.
         """
-        source, target = os.fsencode(self.path) + b"/" + name, os.fsencode(self.dest) + b"/" + name
-        conflicts = list(_conflicts(source, target))
-        if conflicts:
-            raise archive.refuse("At the destination, things of another kind stand in the way", conflicts, "Nothing was changed.")
+        source, target = self.path / paths.local(name), self.dest / paths.local(name)
+        _refuse(list(_conflicts(source, target)))
         _merge(source, target)
-        return Path(os.fsdecode(target))
+        return target
 
     def place_content(self, name: bytes) -> Path:
         """As `place`, but what is in the staged folder `name` goes straight into the destination."""
-        source, target = os.fsencode(self.path) + b"/" + name, os.fsencode(self.dest)
-        conflicts = [path for child in os.listdir(source) for path in _conflicts(source + b"/" + child, target + b"/" + child)]
-        if conflicts:
-            raise archive.refuse("At the destination, things of another kind stand in the way", conflicts, "Nothing was changed.")
-        for child in os.listdir(source):
-            _merge(source + b"/" + child, target + b"/" + child)
+        pairs = [(child, self.dest / child.name) for child in (self.path / paths.local(name)).iterdir()]
+        _refuse([path for source, target in pairs for path in _conflicts(source, target)])
+        for source, target in pairs:
+            _merge(source, target)
         return self.dest
 
     def __enter__(self) -> Staging:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        shutil.rmtree(os.fsencode(self.path), ignore_errors=True)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
 
 
-def _is_folder(path: bytes) -> bool:
-    return os.path.isdir(path) and not os.path.islink(path)
+def _refuse(conflicts: list[Path]) -> None:
+    if conflicts:
+        names = [os.fsencode(path) for path in conflicts]
+        raise archive.refuse(
+            "At the destination, things of another kind stand in the way", names, "Nothing was changed."
+        )
 
 
-def _conflicts(source: bytes, target: bytes) -> Iterator[bytes]:
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _conflicts(source: Path, target: Path) -> Iterator[Path]:
     if not os.path.lexists(target):
         return
     if not _is_folder(source):
@@ -223,16 +248,16 @@ def _conflicts(source: bytes, target: bytes) -> Iterator[bytes]:
     elif not _is_folder(target):
         yield target
     else:
-        for child in os.listdir(source):
-            yield from _conflicts(source + b"/" + child, target + b"/" + child)
+        for child in source.iterdir():
+            yield from _conflicts(child, target / child.name)
 
 
-def _merge(source: bytes, target: bytes) -> None:
+def _merge(source: Path, target: Path) -> None:
     if _is_folder(source) and _is_folder(target):
-        for child in os.listdir(source):
-            _merge(source + b"/" + child, target + b"/" + child)
+        for child in list(source.iterdir()):
+            _merge(child, target / child.name)
     else:
-        os.replace(source, target)
+        source.replace(target)
 
 
 def _why(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from chi_edge_lab.errors import BadInput
 
@@ -37,7 +38,8 @@ def checked(path: str | bytes | os.PathLike[str]) -> bytes:
     """A path fit for a system call and for `cd`, `mv` and the like; raises BadInput otherwise.
 
     Relative paths are of the container's working directory and get a leading "./", so that no tool takes "-x"
-    for an option or "-" for a place of its own. Trailing slashes go, since `mv link/` means another thing than `mv link`.
+    for an option or "-" for a place of its own. Trailing slashes go, since `mv link/` means another thing
+    than `mv link`.
     """
     raw = to_bytes(path)
     if not raw:
@@ -48,7 +50,9 @@ def checked(path: str | bytes | os.PathLike[str]) -> bytes:
         raise BadInput(f"The path is {len(raw)} bytes long; Linux takes at most {LONGEST}.")
     for part in raw.split(b"/"):
         if len(part) > LONGEST_NAME:
-            raise BadInput(f"The name {shown(part)} is {len(part)} bytes long; file systems take {LONGEST_NAME}.")
+            raise BadInput(
+                f"The name {shown(part)} is {len(part)} bytes long; file systems take {LONGEST_NAME}."
+            )
     raw = raw.rstrip(b"/") or b"/"
     return raw if raw.startswith(b"/") else b"./" + raw.removeprefix(b"./")
 
@@ -60,6 +64,11 @@ def checked_name(name: str | bytes) -> bytes:
         raise BadInput(f"{shown(raw)} is not the name of a file or folder.")
     checked(raw)
     return raw
+
+
+def local(path: bytes) -> Path:
+    """A path of this machine for its bytes."""
+    return Path(os.fsdecode(path))
 
 
 def join(folder: bytes, name: bytes) -> bytes:

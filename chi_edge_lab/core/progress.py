@@ -13,9 +13,9 @@ from chi_edge_lab.errors import Cancelled
 class Progress:
     """Where a long call is.
 
-    `stage` is a word for programs, `message` a phrase for people. `elapsed` and `stage_elapsed` are seconds since the call
-    and since the stage began. `done` and `total` are bytes, and None where there is nothing to count: Zun gives
-    no percentage of an image pull, so none is made up.
+    `stage` is a word for programs, `message` a phrase for people. `elapsed` and `stage_elapsed` are seconds
+    since the call and since the stage began. `done` and `total` are bytes, and None where there is nothing to
+    count: Zun gives no percentage of an image pull, so none is made up.
     """
 
     stage: str
@@ -35,7 +35,7 @@ class Reporter:
 
     def __init__(self, on_progress: OnProgress | None = None, cancel: Cancel | None = None) -> None:
         self._on_progress = on_progress
-        self._cancel = cancel
+        self.cancel = cancel
         self._began = time.monotonic()
         self._stage_began = self._began
         self._last: tuple[str, str, int | None] = ("", "", None)
@@ -61,8 +61,10 @@ class Reporter:
             )
 
     def check(self, state: str) -> None:
-        """Raise `Cancelled` with `state` (a sentence of how things are left) when the caller wants to stop."""
-        if self._cancel is not None and self._cancel():
+        """Raise `Cancelled` with `state` (a sentence of how things are left) when the caller wants to
+        stop.
+        """
+        if self.cancel is not None and self.cancel():
             raise Cancelled(f"Cancelled. {state}")
 
     def sleep(self, seconds: float, state: str) -> None:

@@ -1,6 +1,7 @@
 """The shell scripts of `files` and `transfer`, and the sentences of their exit codes.
 
-POSIX sh, with the tools of busybox. `$1` is always a path that `paths.checked` made. Loops over names never interpret them.
+POSIX sh, with the tools of busybox. `$1` is always a path that `paths.checked` made. Loops over names never
+interpret them.
 """
 
 from __future__ import annotations
@@ -13,26 +14,26 @@ from chi_edge_lab.errors import FileError
 MISSING, NOT_DIRECTORY, IS_DIRECTORY, DENIED, EXISTS, SPECIAL, FAILED, DANGLING, NO_TOOL, FULL = range(40, 50)
 
 # Leave with the reason why "$1" is no directory that can be entered and read
-_ENTER = f"""cd -P -- "$1" 2>/dev/null||{{ [ -e "$1" ]||[ -L "$1" ]||exit {MISSING}
+ENTER = f"""cd -P -- "$1" 2>/dev/null||{{ [ -e "$1" ]||[ -L "$1" ]||exit {MISSING}
 [ -d "$1" ]||{{ [ -e "$1" ]||exit {DANGLING};exit {NOT_DIRECTORY};}};exit {DENIED};}}
 [ -r . ]||exit {DENIED}
 """
 # `path NUL kind NUL text NUL` of each path in "$@"; the x keeps a text's own newlines at the end
 _LINKS = (
-    "sh -c 'for l;do k=o;[ -e \"$l\" ]||k=-;[ -f \"$l\" ]&&k=f;[ -d \"$l\" ]&&k=d;"
+    'sh -c \'for l;do k=o;[ -e "$l" ]||k=-;[ -f "$l" ]&&k=f;[ -d "$l" ]&&k=d;'
     't=$(readlink "$l";echo x);t=${t%?x};printf "%s\\0%s\\0%s\\0" "$l" $k "$t";done\' sh'
 )
 _HAS_FIND = "command -v find >/dev/null&&stat -c %f . >/dev/null 2>&1"
 
-LIST = f"""{_ENTER}{_HAS_FIND}||exit {NO_TOOL}
+LIST = f"""{ENTER}{_HAS_FIND}||exit {NO_TOOL}
 find . -mindepth 1 -maxdepth 1 -type l -exec {_LINKS} {{}} + 2>/dev/null;printf '\\0'
 find . -mindepth 1 -maxdepth 1 -exec stat -c '{STAT_FORMAT}' {{}} + 2>/dev/null;exit 0"""
 
-LIST_PLAIN = f"""{_ENTER}for f in * .[!.]* ..?*;do k=o;if [ -L "$f" ];then k=l;elif [ -d "$f" ];then k=d;elif [ -f "$f" ];then k=f
+LIST_PLAIN = f"""{ENTER}for f in * .[!.]* ..?*;do k=o;if [ -L "$f" ];then k=l;elif [ -d "$f" ];then k=d;elif [ -f "$f" ];then k=f
 elif [ -p "$f" ];then k=p;elif [ ! -e "$f" ];then continue;fi;printf '%s\\0%s\\0' $k "$f";done;exit 0"""
 
 # A tree is printed only when no name in it holds a newline (NO_TOOL otherwise): then each line is one path
-TREE = f"""{_ENTER}{_HAS_FIND}||exit {NO_TOOL}
+TREE = f"""{ENTER}{_HAS_FIND}||exit {NO_TOOL}
 n='
 ';[ "$(find . -name "*$n*" 2>/dev/null|head -n 1)" ]&&exit {NO_TOOL}
 find . -type l -exec {_LINKS} {{}} + 2>/dev/null;printf '\\0'
@@ -43,7 +44,8 @@ STAT = f"""[ -e "$1" ]||[ -L "$1" ]||exit {MISSING}
 stat -c '%f %s %Y %u %g %h' -- "$1" 2>/dev/null&&exit 0
 k=o;if [ -L "$1" ];then k=l;elif [ -d "$1" ];then k=d;elif [ -f "$1" ];then k=f;elif [ -p "$1" ];then k=p;fi;echo $k;exit 0"""
 
-# $2: block to begin at, $3: number of blocks of 4096. What has no size (/proc) is read from its beginning only.
+# $2: block to begin at, $3: number of blocks of 4096. What has no size (/proc) is read from its beginning
+# only.
 READ = f"""[ -e "$1" ]||{{ [ -L "$1" ]&&exit {DANGLING};exit {MISSING};}}
 [ -d "$1" ]&&exit {IS_DIRECTORY};[ -f "$1" ]||exit {SPECIAL};[ -r "$1" ]||exit {DENIED}
 z=$(stat -Lc %s -- "$1" 2>/dev/null||wc -c <"$1")&&echo $((z))||exit {FAILED}
@@ -81,7 +83,9 @@ _SENTENCES = {
 
 
 def check(reply: Reply, path: bytes, doing: str) -> Reply:
-    """Pass a reply with exit code 0; raise FileError with a sentence for any other. `doing`: "read", "delete", ..."""
+    """Pass a reply with exit code 0; raise FileError with a sentence for any other. `doing`: "read",
+    "delete", ...
+    """
     if reply.code == 0:
         return reply
     sentence = _SENTENCES.get(reply.code)
@@ -94,7 +98,9 @@ def check(reply: Reply, path: bytes, doing: str) -> Reply:
         ("not a directory", NOT_DIRECTORY), ("file exists", EXISTS),
     ):  # fmt: skip
         if sign in lowered:
-            raise FileError(_SENTENCES[code].format(path=paths.shown(path)), hint=f"The container says: {said}")
+            raise FileError(
+                _SENTENCES[code].format(path=paths.shown(path)), hint=f"The container says: {said}"
+            )
     if "read-only file system" in lowered:
         raise FileError(f"{paths.shown(path)} lies on a file system of the container that is read-only.")
     raise FileError(f"Could not {doing} {paths.shown(path)}: {said or f'exit code {reply.code}'}")

@@ -1,8 +1,9 @@
 """Small POSIX shell scripts in a container, with exact arguments and exact output.
 
-Zun's exec takes one string, splits it with shlex and gives back text: on upstream Zun a reply that is not UTF-8 hangs
-for 60 s and ends in a 500, on CHI@Edge it is a 500. So what a script prints travels as base64 (or hex, where an
-image has no base64) between two marks, and arguments travel as printable ASCII. Scripts keep to what busybox has.
+Zun's exec takes one string, splits it with shlex and gives back text: on upstream Zun a reply that is not
+UTF-8 hangs for 60 s and ends in a 500, on CHI@Edge it is a 500. So what a script prints travels as base64 (or
+hex, where an image has no base64) between two marks, and arguments travel as printable ASCII. Scripts keep to
+what busybox has.
 """
 
 from __future__ import annotations
@@ -41,16 +42,14 @@ class Reply:
 def encode_argument(argument: str | bytes) -> str:
     """Printable ASCII that `printf %b` turns back into the argument's bytes; plain text stays as it is."""
     raw = argument.encode("utf-8", "surrogateescape") if isinstance(argument, str) else argument
-    return "".join(
-        chr(byte) if 0x20 <= byte < 0x7F and byte != 0x5C else f"\\0{byte:03o}" for byte in raw
-    )
+    return "".join(chr(byte) if 0x20 <= byte < 0x7F and byte != 0x5C else f"\\0{byte:03o}" for byte in raw)
 
 
 def run(client: Client, uuid: str, script: str, *arguments: str | bytes) -> Reply:
     """Run `script` with `arguments` as `$1`, `$2`, ... and give back exactly what it printed.
 
-    The script has the site's exec limit (5 s by default) to end. Raises NoShell, ExecTimeout, InvalidState (the
-    container does not run) and the client's other errors.
+    The script has the site's exec limit (5 s by default) to end. Raises NoShell, ExecTimeout, InvalidState
+    (the container does not run) and the client's other errors.
     """
     mark = f"@{secrets.token_hex(6)}"
     encoded = [encode_argument(argument) for argument in arguments]
@@ -59,7 +58,7 @@ def run(client: Client, uuid: str, script: str, *arguments: str | bytes) -> Repl
     command = shlex.join(["sh", "-c", framed, "sh", *encoded])
     if len(command) > COMMAND_LIMIT:
         raise BadInput(f"The command is {len(command)} characters long; the limit is {COMMAND_LIMIT}.")
-    return _parse(_execute(client, uuid, command), mark, client, uuid)
+    return _parse(*raw_exec(client, uuid, command), mark, uuid)
 
 
 def _framed(script: str, mark: str, decode: str = "") -> str:
@@ -71,7 +70,10 @@ def _framed(script: str, mark: str, decode: str = "") -> str:
     )
 
 
-def _execute(client: Client, uuid: str, command: str) -> tuple[str, int | None]:
+def raw_exec(client: Client, uuid: str, command: str) -> tuple[str, int | None]:
+    """One exec as the site does it: what was printed, and the exit code, None when the site stopped
+    waiting.
+    """
     try:
         reply = client.execute(uuid, command)
     except ExecTimeout:
@@ -83,33 +85,35 @@ def _execute(client: Client, uuid: str, command: str) -> tuple[str, int | None]:
         ) from error  # fmt: skip
     except Conflict as error:
         if "timeout on executing" in str(error).lower():
-            raise _timeout(error.request_id) from None
+            raise timed_out(error.request_id) from None
         raise
     return reply.output or "", reply.exit_code
 
 
-def _timeout(request_id: str | None = None) -> ExecTimeout:
+def timed_out(request_id: str | None = None) -> ExecTimeout:
+    """The error for a site that stopped waiting."""
     return ExecTimeout(
         "The site stopped waiting for the command, which may still run in the container.",
         hint="Use run_long (Container.run) for what takes longer than a few seconds.", request_id=request_id,
     )  # fmt: skip
 
 
-def _parse(answer: tuple[str, int | None], mark: str, client: Client, uuid: str) -> Reply:
-    text, exit_code = answer
+def _parse(text: str, exit_code: int | None, mark: str, uuid: str) -> Reply:
     _, begin, rest = text.partition(f"{mark} ")
     if not begin:
         if exit_code is None:
-            raise _timeout()
+            raise timed_out()
         if exit_code in _NO_BINARY:
             raise NoShell(
                 f"The image of container {uuid} has no shell (sh), so this cannot be done in it.",
                 hint="Use an image with sh (busybox, alpine, python and most others have one).",
             )
-        raise ServerError(f"The site answered an exec with what no shell prints: {text[:200]!r} (exit code {exit_code}).")
+        raise ServerError(
+            f"The site answered an exec with what no shell prints: {text[:200]!r} (exit code {exit_code})."
+        )
     body, end, _ = rest.partition(f"{mark} .")
     if not end:  # cut off: by the time limit, or on the way
-        raise _timeout()
+        raise timed_out()
     kind, data = body[:1], body[1:]
     if kind == "-":
         raise FileError(
@@ -119,7 +123,9 @@ def _parse(answer: tuple[str, int | None], mark: str, client: Client, uuid: str)
     try:
         raw = base64.b64decode("".join(data.split()), validate=True) if kind == "b" else bytes.fromhex(data)
     except (ValueError, binascii.Error):
-        raise ServerError("The output of an exec arrived damaged (it is not the base64 that was sent).") from None
+        raise ServerError(
+            "The output of an exec arrived damaged (it is not the base64 that was sent)."
+        ) from None
     output, _, code = raw.rpartition(b"\n")
     return Reply(output, int(code))
 
@@ -131,5 +137,7 @@ def temporary_place(client: Client, uuid: str) -> bytes:
     """A directory of the container in which the exec user may write. Raises FileError where there is none."""
     reply = run(client, uuid, FIND_PLACE + '[ -d "$d" ]&&[ -w "$d" ]&&{ cd "$d"&&pwd&&exit;};done;exit 1')
     if reply.code != 0:
-        raise FileError("No directory for temporary files in this container can be written (its file system may be read-only).")
+        raise NoTemporaryPlace(
+            "No directory for temporary files in this container can be written (its file system may be read-only)."
+        )
     return reply.output.rstrip(b"\n")

@@ -12,9 +12,11 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
 
 def snapshot(client: Client, uuid: str, repository: str, tag: str = "latest") -> str:
-    """Commit the container to the image `repository:tag` and return the image's uuid (it becomes usable a little later).
+    """Commit the container to the image `repository:tag` and return the image's uuid (it becomes usable a
+    little later).
 
-    Raises NotSupported before any request on a site whose driver cannot (CHI@Edge), BadInput for names no image can have.
+    Raises NotSupported before any request on a site whose driver cannot (CHI@Edge), BadInput for names no
+    image can have.
     """
     client.dialect.require("commit")
     if not _REPOSITORY.fullmatch(repository) or len(repository) > 200:
@@ -23,5 +25,7 @@ def snapshot(client: Client, uuid: str, repository: str, tag: str = "latest") ->
             hint="Use lower-case letters and digits, with '.', '_', '-' or '/' between them.",
         )
     if not _TAG.fullmatch(tag):
-        raise BadInput(f"{tag!r} cannot be the tag of an image.", hint="Use letters, digits, '_', '.' and '-'.")
+        raise BadInput(
+            f"{tag!r} cannot be the tag of an image.", hint="Use letters, digits, '_', '.' and '-'."
+        )
     return client.commit(uuid, repository, tag=tag)

@@ -1,7 +1,7 @@
 """An interactive shell in a container.
 
-On CHI@Edge every attach is a new `/bin/sh` with a tty; on upstream Zun a new shell is an exec (its attach would be the container's
-main process). Which of the two it is, the dialect says.
+On CHI@Edge every attach is a new `/bin/sh` with a tty; on upstream Zun a new shell is an exec (its attach
+would be the container's main process). Which of the two it is, the dialect says.
 """
 
 from __future__ import annotations
@@ -15,13 +15,18 @@ DEFAULT_SHELL = "sh"
 
 
 class Terminal:
-    """A shell in a container: `write` keys, `read` what it shows (raw bytes, cut anywhere), `resize`, `close`.
+    """A shell in a container: `write` keys, `read` what it shows (raw bytes, cut anywhere), `resize`,
+    `close`.
 
     A context manager. Thread-safe: one thread may read while another writes.
     """
 
-    def __init__(self, client: Client, uuid: str, *, command: str = DEFAULT_SHELL, rows: int = 24, cols: int = 80) -> None:
-        """Open the terminal. Raises NotSupported for a `command` where the site has only its own shell, and the client's errors."""
+    def __init__(
+        self, client: Client, uuid: str, *, command: str = DEFAULT_SHELL, rows: int = 24, cols: int = 80
+    ) -> None:
+        """Open the terminal. Raises NotSupported for a `command` where the site has only its own shell,
+        and the client's errors.
+        """
         self.client = client
         self.uuid = uuid
         self.command = command
@@ -35,18 +40,24 @@ class Terminal:
         if self._attaches:
             socket = self.client.open_attach(self.uuid)
             # there is no way to tell this driver a size or TERM but to type them
-            socket.send(f"stty rows {self.rows} cols {self.cols} 2>/dev/null; export TERM=xterm-256color\n".encode())
+            socket.send(
+                f"stty rows {self.rows} cols {self.cols} 2>/dev/null; export TERM=xterm-256color\n".encode()
+            )
         else:
             socket = self.client.open_exec(self.uuid, self.command)
             socket.resize(self.rows, self.cols)
         return socket
 
     def read(self, timeout: float | None = None) -> bytes:
-        """The next bytes; b"" when the shell has ended. Raises TimeoutError after `timeout` seconds without any."""
+        """The next bytes; b"" when the shell has ended. Raises TimeoutError after `timeout` seconds
+        without any.
+        """
         return self._socket.recv(timeout=timeout)
 
     def read_until(self, marker: bytes, timeout: float = 10.0) -> bytes:
-        """Everything up to the first reading that holds `marker`. Raises TimeoutError, EOFError (the shell ended)."""
+        """Everything up to the first reading that holds `marker`. Raises TimeoutError, EOFError (the shell
+        ended).
+        """
         seen = bytearray()
         until = time.monotonic() + timeout
         while marker not in seen:
@@ -60,7 +71,9 @@ class Terminal:
         return bytes(seen)
 
     def write(self, data: bytes | str) -> None:
-        """Type; text is UTF-8. Long pastes go as fast as the site takes them. Raises Unreachable when it has ended."""
+        """Type; text is UTF-8. Long pastes go as fast as the site takes them. Raises Unreachable when it
+        has ended.
+        """
         self._socket.send(data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data)
 
     def resize(self, rows: int, cols: int) -> None:
@@ -69,7 +82,9 @@ class Terminal:
         self._socket.resize(rows, cols)
 
     def reattach(self) -> None:
-        """Open a new shell after the connection was lost; what ran in the old one is gone or goes on unseen."""
+        """Open a new shell after the connection was lost; what ran in the old one is gone or goes on
+        unseen.
+        """
         self._socket.close()
         self._socket = self._open()
 

@@ -29,9 +29,9 @@ def exposed_ports(ports: object) -> dict[str, dict[str, Any]]:
     each: Iterable[object]
     if isinstance(ports, (int, str)):
         each = [ports]
-    elif isinstance(ports, Mapping):
-        each = list(ports)
-    elif isinstance(ports, Iterable) and not isinstance(ports, (bytes, bytearray)):
+    elif isinstance(ports, Mapping) or (
+        isinstance(ports, Iterable) and not isinstance(ports, (bytes, bytearray))
+    ):
         each = list(ports)
     else:
         raise BadInput(f"exposed_ports cannot be {ports!r}: give a list such as [80, '53/udp'].")
@@ -117,7 +117,9 @@ def image(reference: object) -> str:
     if any(character.isspace() or not character.isprintable() for character in text):
         raise BadInput(f"{_short(text)} is not an image reference: it holds blanks or control characters.")
     if not 2 <= len(text) <= _IMAGE_LONGEST:
-        raise BadInput(f"{_short(text)} is not an image reference: it takes 2 to {_IMAGE_LONGEST} characters.")
+        raise BadInput(
+            f"{_short(text)} is not an image reference: it takes 2 to {_IMAGE_LONGEST} characters."
+        )
     return text
 
 

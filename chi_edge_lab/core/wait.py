@@ -48,7 +48,8 @@ def failure(container: Container) -> ContainerFailed:
     if reason and detail and detail not in reason:
         said = f"{reason} ({detail})"
     return ContainerFailed(
-        f"Container {label(container)} is in {container.status}: {said.rstrip('.')}.", status_reason=reason or None
+        f"Container {label(container)} is in {container.status}: {said.rstrip('.')}.",
+        status_reason=reason or None,
     )
 
 
@@ -70,9 +71,9 @@ def wait_until(
 ) -> Container:
     """Poll until `done(container)`; the general form of `wait`.
 
-    `goal` finishes the sentence "... did not ..." of the errors (for instance "become Running"). `timeout` is in seconds,
-    None waits without end. A site that is ill (no answer, 5xx, 429) is asked again for `SICK_FOR` seconds.
-    Raises ContainerFailed (status in `fail_on`), ContainerGone, WaitTimeout, Cancelled.
+    `goal` finishes the sentence "... did not ..." of the errors (for instance "become Running"). `timeout` is
+    in seconds, None waits without end. A site that is ill (no answer, 5xx, 429) is asked again for `SICK_FOR`
+    seconds. Raises ContainerFailed (status in `fail_on`), ContainerGone, WaitTimeout, Cancelled.
     """
     reporter = reporter or Reporter()
     began = time.monotonic()
@@ -162,7 +163,10 @@ def wait_gone(
         nonlocal deleting
         if container.status in _GONE:
             return True
-        busy = container.status == "Deleting" or (container.task_state or "") in {"container_deleting", "container_stopping"}
+        busy = container.status == "Deleting" or (container.task_state or "") in {
+            "container_deleting",
+            "container_stopping",
+        }
         if deleting and not busy and container.status_reason and container.status == "Running":
             raise failure(container)
         deleting = deleting or busy

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from tornado import httpserver, httputil, netutil, web
+from tornado.http1connection import HTTP1Connection
 
 from chi_edge_lab.local import identity_api, network_api, reservations_api, site_api, zunapi
 from chi_edge_lab.local.config import SiteConfig, SiteProblem
@@ -28,6 +29,9 @@ from chi_edge_lab.local.zunapi.machine import Containers
 log = logging.getLogger(__name__)
 
 ADDRESS = "127.0.0.1"
+SMALL_BODY = 2**20
+"""Bytes of a request without a token, or to a service that gets no archives: no stranger fills memory."""
+
 HOSTS = frozenset({"127.0.0.1", "localhost"})
 """Names a client may call the site by."""
 
@@ -102,6 +106,7 @@ class Application(web.Application):
         rules += site.proxy.routes()
         if site.config.profile == "chi-edge":
             rules += _below("/reservation", reservations_api.routes(site))
+        self._identity = site.identity
         super().__init__(
             rules,
             default_handler_class=NotFound,
@@ -114,7 +119,14 @@ class Application(web.Application):
     ) -> httputil.HTTPMessageDelegate:
         if request.host_name.lower() not in HOSTS:
             return self.get_handler_delegate(request, WrongHost)
+        # here the headers are read and the body is not yet
+        if not self._may_be_large(request) and isinstance(request.connection, HTTP1Connection):
+            request.connection.set_max_body_size(SMALL_BODY)
         return super().find_handler(request, **kwargs)
+
+    def _may_be_large(self, request: httputil.HTTPServerRequest) -> bool:
+        archive = request.path.startswith("/container/")
+        return archive and self._identity.authenticate(request.headers.get("X-Auth-Token")) is not None
 
 
 def _below(prefix: str, rules: Iterable[Route]) -> list[Route]:

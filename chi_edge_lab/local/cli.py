@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import logging
 import os
 import shlex
 import sys
@@ -16,6 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from chi_edge_lab import __version__
 from chi_edge_lab.local import process, runtime
 from chi_edge_lab.local.client import SiteClient
 from chi_edge_lab.local.config import (
@@ -28,6 +30,8 @@ from chi_edge_lab.local.config import (
     default_directory,
     make_private,
 )
+
+log = logging.getLogger(__name__)
 
 STALE = (
     "OS_CLOUD", "OS_TOKEN", "OS_PROJECT_ID", "OS_TENANT_NAME", "OS_TENANT_ID", "OS_USER_ID",
@@ -61,7 +65,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `site env | head`: whoever read has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        _complain(options, f"{type(error).__name__}: {error}.")
+        where = f" ({error.filename})" if error.filename else ""
+        _complain(options, f"{error.strerror or error}{where}.")
+    except Exception as error:
+        log.debug("command failed", exc_info=True)
+        _complain(options, f"This should not have happened: {type(error).__name__}: {error}.")
     return 1
 
 
@@ -119,6 +127,8 @@ def _start(options: argparse.Namespace) -> int:
             f"The local site {how}: profile {running.profile}, engine {running.engine}, {running.auth_url} "
             f"(process {running.pid}, files in {running.directory})"
         )
+        if running.version != __version__:
+            print(f"It is of version {running.version}; stop and start it to run {__version__}.")
     return 0
 
 
@@ -145,17 +155,19 @@ def _destroy(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     running = runtime.find(options.directory)
     answers = running is not None and process.answers(running)
+    there = (options.directory / "site.json").exists()
+    count = SiteConfig.open(options.directory).count_containers() if there else 0
     if options.json:
         said = dataclasses.asdict(running) if running else {"directory": str(options.directory)}
-        _print({"running": running is not None, "answers": answers, **said})
+        _print({"running": running is not None, "answers": answers, "containers": count, **said})
     elif running is None:
-        print(f"The local site is not running (files in {options.directory}).")
+        print(f"The local site is not running ({count} container(s), files in {options.directory}).")
     elif not answers:
         print(f"The local site runs (process {running.pid}) but does not answer.")
     else:
         print(
             f"The local site runs: profile {running.profile}, engine {running.engine}, {running.auth_url} "
-            f"(process {running.pid}, files in {running.directory})"
+            f"({count} container(s), process {running.pid}, files in {running.directory})"
         )
     return 0 if answers else 1
 

@@ -12,17 +12,20 @@ DIR/            mode 0700
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import ipaddress
 import json
 import os
 import secrets
+import sqlite3
 import stat
 import tempfile
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
+from urllib.parse import quote
 
 from chi_edge_lab.local.zunapi.limits import Limits
 
@@ -161,6 +164,7 @@ class SiteConfig:
         """
         make_private(directory)
         record = _read(directory / "site.json")
+        new = record is None
         if record is None:
             record = {
                 "site_id": uuid.uuid4().hex,
@@ -193,7 +197,8 @@ class SiteConfig:
             ) from error
         if hidden is None:
             write_private(directory / "secrets.json", config.secrets.dump())
-        config.save()
+        if new:  # only then: another process may have written it since it was read
+            config.save()
         return config
 
     def save(self) -> None:
@@ -216,6 +221,20 @@ class SiteConfig:
     def uuid_of(self, *names: str) -> str:
         """As `id_of`, with dashes (Neutron's and Blazar's way of writing)."""
         return str(uuid.uuid5(uuid.UUID(self.site_id), "/".join(names)))
+
+    def count_containers(self) -> int:
+        """How many containers the site has, as its own database says; it need not run."""
+        database = self.directory / "site.sqlite"
+        if not database.exists():
+            return 0
+        try:
+            with contextlib.closing(
+                sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True)
+            ) as connection:
+                row = connection.execute("SELECT COUNT(*) FROM containers").fetchone()
+        except sqlite3.Error:  # not a database, or without that table yet: it has none then
+            return 0
+        return int(row[0])
 
     def standing_reservation(self, project_id: str) -> str | None:
         """The id of the reservation that a project always has; None in a profile that needs none."""

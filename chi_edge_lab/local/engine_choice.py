@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 from chi_edge_lab.local.config import SiteConfig, SiteProblem
 from chi_edge_lab.local.engines import probe
@@ -20,7 +19,7 @@ def choose(config: SiteConfig, asked: str) -> Engine:
     if asked == "auto":
         asked = recorded
     elif recorded not in ("auto", asked):
-        count = containers(config.directory / "site.sqlite")
+        count = config.count_containers()
         if count:
             raise SiteProblem(
                 f"The site in {config.directory} has {count} container(s) in the {recorded} engine: "
@@ -35,33 +34,28 @@ def choose(config: SiteConfig, asked: str) -> Engine:
 
 
 def remove_containers(config: SiteConfig) -> int:
-    """Remove all containers of a site that does not run; how many there were. Raises SiteProblem."""
-    if config.engine not in probe.ORDER:  # it was never started
-        return 0
+    """Remove all containers of a site that does not run; how many there were. Raises SiteProblem.
+
+    Looks at every engine that has files there: one may have been tried out, and killed meanwhile.
+    """
+    count = 0
+    for name in probe.ORDER:
+        if (config.directory / "engine" / name).exists():
+            count += _remove_all(name, config.directory)
+    return count
+
+
+def _remove_all(name: Literal["namespaces", "docker"], directory: Path) -> int:
     try:
-        engine = probe.open_engine(config.engine, config.directory / "engine")
+        engine = probe.open_engine(name, directory / "engine")
     except EngineUnavailable as error:
-        raise SiteProblem(f"The containers of {config.directory} cannot be removed: {error}") from error
+        raise SiteProblem(f"The containers of {directory} cannot be removed: {error}") from error
     try:
         ids = engine.list()
         for id in ids:
             engine.remove(id)
     except EngineError as error:
-        raise SiteProblem(f"A container of {config.directory} cannot be removed: {error}") from error
+        raise SiteProblem(f"A container of {directory} cannot be removed: {error}") from error
     finally:
         engine.close()
     return len(ids)
-
-
-def containers(database: Path) -> int:
-    """How many containers a site has, as its own database says."""
-    if not database.exists():
-        return 0
-    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
-    try:
-        row = connection.execute("SELECT COUNT(*) FROM containers").fetchone()
-    except sqlite3.OperationalError:  # no such table yet
-        return 0
-    finally:
-        connection.close()
-    return int(row[0])

@@ -189,12 +189,15 @@ class Tokens(KeystoneHandler):
     def _subject(self) -> Token:
         """The token that is asked about. Raises IdentityError."""
         asker = self.token()
-        subject = self.site.identity.authenticate(self.request.headers.get("X-Subject-Token"))
+        rule = forbidden(f"identity:{'revoke' if self.request.method == 'DELETE' else 'validate'}_token")
+        given = self.request.headers.get("X-Subject-Token")
+        if not given:
+            raise rule
+        subject = self.site.identity.authenticate(given)
         if subject is None:
             raise IdentityError(404, "Failed to validate token")
         if subject.user_id != asker.user_id and not asker.is_admin:
-            verb = "revoke_token" if self.request.method == "DELETE" else "validate_token"
-            raise forbidden(f"identity:{verb}")
+            raise rule
         return subject
 
     def _send(self, token: Token, status: int) -> None:

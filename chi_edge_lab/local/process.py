@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import dataclasses
 import http.client
@@ -14,6 +13,7 @@ import re
 import select
 import shutil
 import signal
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -133,6 +133,8 @@ def serve(
     ready: Callable[[Runtime], None] | None = None,
 ) -> None:
     """Be the site, until SIGTERM or SIGINT. Raises SiteProblem when it cannot start."""
+    import asyncio
+
     from chi_edge_lab.local import app, engine_choice
 
     make_private(directory)
@@ -144,7 +146,13 @@ def serve(
         chosen = engine_choice.choose(config, engine)
         config.engine = chosen.name
         config.save()
-        site = app.Site(config, chosen)
+        try:
+            site = app.Site(config, chosen)
+        except sqlite3.Error as error:
+            raise SiteProblem(
+                f"{directory / 'site.sqlite'} cannot be used ({error}): "
+                "move it away to begin anew; containers of the site are then removed."
+            ) from error
         me = Runtime(
             pid=os.getpid(),
             starttime=runtime.start_time(os.getpid()) or 0,
@@ -182,6 +190,7 @@ def serve(
 
 def serve_detached(directory: Path, profile: ProfileName | None, engine: str, ready_fd: int) -> None:
     """Be the site in the background: log to site.log, tell through a pipe how the start went."""
+    os.set_inheritable(ready_fd, False)  # or a container's process would keep the starter waiting
     log_to(directory / "site.log")
     os.chdir("/")  # keeps no file system busy
     with os.fdopen(ready_fd, "w", encoding="utf-8") as pipe:
@@ -195,7 +204,11 @@ def serve_detached(directory: Path, profile: ProfileName | None, engine: str, re
         except SiteProblem as error:
             if pipe.closed:
                 raise
+            log.info("%s", error)
             json.dump({"problem": str(error)}, pipe)
+        except Exception:
+            log.exception("the site fails")
+            raise
 
 
 def log_to(path: Path) -> None:

@@ -89,6 +89,11 @@ class Table(Generic[T]):
         self._name = name
         hints = typing.get_type_hints(row_type)
         self._columns = {field.name: _Column(hints[field.name]) for field in dataclasses.fields(row_type)}
+        self._defaults = {
+            field.name: field.default
+            for field in dataclasses.fields(row_type)
+            if field.default is not dataclasses.MISSING
+        }
         self._key = next(iter(self._columns))
         self._create(index)
 
@@ -102,6 +107,9 @@ class Table(Generic[T]):
             there = {row[1] for row in self._store.execute(f'PRAGMA table_info("{self._name}")')}
             for name in self._columns.keys() - there:  # a file of an earlier version of the site
                 self._store.execute(f'ALTER TABLE "{self._name}" ADD COLUMN "{name}" {self._columns[name].sql}')
+                if name in self._defaults:
+                    value = self._columns[name].encode(self._defaults[name])
+                    self._store.execute(f'UPDATE "{self._name}" SET "{name}" = ?', (value,))  # noqa: S608
             for name in index:
                 self._store.execute(
                     f'CREATE INDEX IF NOT EXISTS "{self._name}_{name}" ON "{self._name}" ("{name}")'

@@ -39,7 +39,10 @@ STDOUT, ERROR = b"\x01", b"\x03"
 OPENING_FRAMES = (b"\x01", b"\x02", b"\x03")
 """Kubernetes opens each of its channels with an empty frame."""
 
-NOTHING = "Target closed"
+CLOSED = "Target closed"
+
+EXIT_CODE_LOOKS, EXIT_CODE_PAUSE = 50, 0.01
+"""How often, and how many seconds apart, an exit code is looked for after the end of the output."""
 
 
 class SocketProxy:
@@ -98,10 +101,19 @@ class ProxySocket(websocket.WebSocketHandler):
         """Called by Tornado with what the route holds."""
         self.proxy = proxy
         self._prefix = b""
+        # Tornado would look at it before the 101, and breaks on one that is no URL
+        self._origin = self.request.headers.get("Origin")
+        for name in ("Origin", "Sec-Websocket-Origin"):
+            if name in self.request.headers:
+                del self.request.headers[name]
 
     def set_default_headers(self) -> None:
         """No server banner."""
         self.clear_header("Server")
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """Without the URL, which has the token in it."""
+        _log.error("a websocket failed", exc_info=(typ, value, tb))
 
     # -- handshake
 
@@ -152,7 +164,7 @@ class ProxySocket(websocket.WebSocketHandler):
             except CommandNotFound as error:
                 await self._send(f"{error}\r\n".encode())
             if self.terminal is None:
-                self.close(1000, NOTHING)
+                self.close(1000, CLOSED)
                 return
         else:
             row = terminals.check_attach(self._uuid, token)
@@ -166,7 +178,7 @@ class ProxySocket(websocket.WebSocketHandler):
                 for frame in OPENING_FRAMES:
                     await self._send_raw(frame)
                 await self._send_raw(ERROR + str(error).encode())
-                self.close(1000, NOTHING)
+                self.close(1000, CLOSED)
                 return
             except NotRunning:
                 if driver.channel_bytes:
@@ -212,21 +224,20 @@ class ProxySocket(websocket.WebSocketHandler):
 
     async def _output(self, terminal: Terminal) -> None:
         """Pass on what the process prints; when nobody listens any more, let it print into nothing."""
+        loop = asyncio.get_running_loop()
         try:
-            while True:
+            while self.terminal is terminal:
                 try:
-                    data = terminal.read(CHUNK)
+                    data, more = _read(terminal)
                 except BlockingIOError:
-                    await _ready(terminal, asyncio.get_running_loop().add_reader, asyncio.get_running_loop().remove_reader)
-                    if self.terminal is None:
-                        return
+                    await _ready(terminal, loop.add_reader, loop.remove_reader)
                     continue
                 except (OSError, ValueError, EngineError):
-                    break  # a pty whose last process ended gives EIO; ValueError: closed by on_close
-                if not data:
-                    break
-                if not self._gone:
+                    break  # a pty whose last process ended gives EIO; ValueError: it is closed
+                if data and not self._gone:
                     await self._send(data)
+                if not more:
+                    break
             await self._say_goodbye(terminal)
         finally:
             self._finish_terminal(terminal)
@@ -234,11 +245,20 @@ class ProxySocket(websocket.WebSocketHandler):
     async def _say_goodbye(self, terminal: Terminal) -> None:
         if self._gone:
             return
-        code = terminal.exit_code
-        if self._prefix and code:
+        code = await self._exit_code(terminal) if self._prefix else None
+        if code:
             text = f"command terminated with non-zero exit code: error executing command [/bin/sh], exit code {code}"
             await self._send_raw(ERROR + text.encode())
-        self.close(1000, NOTHING)
+        self.close(1000, CLOSED)
+
+    @staticmethod
+    async def _exit_code(terminal: Terminal) -> int | None:
+        """Its terminal ends a moment before the process does."""
+        for _ in range(EXIT_CODE_LOOKS):
+            if terminal.exit_code is not None:
+                return terminal.exit_code
+            await asyncio.sleep(EXIT_CODE_PAUSE)
+        return None
 
     def _finish_terminal(self, terminal: Terminal) -> None:
         self.terminal = None
@@ -276,11 +296,10 @@ class ProxySocket(websocket.WebSocketHandler):
 
     def _check_origin(self) -> None:
         """No Origin is fine; else its host must be ours and its scheme plain http, as our URL is ws. Raises BadToken."""
-        origin = self.request.headers.get("Origin")
-        if origin is None:
+        if self._origin is None:
             return
         try:
-            parts = urllib.parse.urlsplit(origin)
+            parts = urllib.parse.urlsplit(self._origin)
             hostname = parts.hostname
         except ValueError:
             raise BadToken from None
@@ -294,6 +313,26 @@ class ProxySocket(websocket.WebSocketHandler):
         stream = getattr(connection, "stream", None)
         if stream is not None:
             stream.close()
+
+
+def _read(terminal: Terminal) -> tuple[bytes, bool]:
+    """What there is, at most about CHUNK bytes (a pty gives 4 KiB at a time), and whether more may come.
+
+    Raises BlockingIOError when there is nothing yet, and whatever the terminal raises."""
+    parts: list[bytes] = []
+    size = 0
+    while size < CHUNK:
+        try:
+            data = terminal.read(CHUNK)
+        except (OSError, EngineError):
+            if not parts:
+                raise
+            break
+        if not data:
+            return b"".join(parts), False
+        parts.append(data)
+        size += len(data)
+    return b"".join(parts), True
 
 
 async def _ready(

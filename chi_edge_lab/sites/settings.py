@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from chi_edge_lab import errors
 
@@ -120,8 +121,16 @@ def from_environment(environ: Mapping[str, str] | None = None) -> Settings | Non
         interface=plain_interface(values.get("interface")),
         verify=verify,
         cert=cert,
+        reservation_id=_lent_reservation(environ, values.get("auth_url", "")),
     )
     return complete(settings, spell=lambda name: "OS_" + name.upper())
+
+
+def _lent_reservation(environ: Mapping[str, str], auth_url: str) -> str | None:
+    """The standing reservation that `chi-edge-lab site env` exports; not sent to a cloud that is logged in to later."""
+    if urlsplit(auth_url).hostname not in {"127.0.0.1", "::1", "localhost"}:
+        return None
+    return environ.get("CHI_EDGE_LAB_RESERVATION_ID") or None
 
 
 def plain_interface(value: str | None) -> str:

@@ -21,6 +21,8 @@ from zunclient.common.apiclient import exceptions as zun_errors
 
 from tests.localsite import local_site
 
+# pid 1 of a container ignores TERM unless it handles it, and each stop would take its whole ten seconds
+COMMAND = ["sh", "-c", "trap 'exit 0' TERM; sleep 3600 & wait"]
 LOCAL = ["chi-edge-namespaces", "zun-namespaces", "chi-edge-docker", "zun-docker"]
 
 
@@ -65,7 +67,7 @@ class ZunSite:
         )
 
     def create_arguments(self, **overrides: Any) -> dict[str, Any]:
-        arguments = {"name": f"c-{uuid.uuid4().hex[:10]}", "image": self.image, "command": ["sleep", "3600"], **overrides}
+        arguments = {"name": f"c-{uuid.uuid4().hex[:10]}", "image": self.image, "command": COMMAND, **overrides}
         reservation = self.env.get("CHI_EDGE_LAB_RESERVATION_ID")
         if reservation and "hints" not in overrides:
             arguments["hints"] = {"reservation": reservation}
@@ -144,14 +146,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def site(site_name: str, request: pytest.FixtureRequest) -> ZunSite:
+def site(site_name: str) -> ZunSite:
     if site_name == "environment":
         env = {name: value for name, value in os.environ.items() if name.startswith(("OS_", "CHI_EDGE_LAB_"))}
         found = ZunSite(site_name, env, os.environ.get("CHI_EDGE_LAB_DIALECT", "docker"), env.get("CHI_EDGE_LAB_IMAGE", "busybox"))
         return found
     profile, engine = site_name.rsplit("-", 1)
-    if engine == "docker":
-        request.getfixturevalue("docker_engine")
     running = local_site(profile, engine)
     dialect = "k8s" if profile == "chi-edge" else "docker"
     return ZunSite(site_name, running.env, dialect, str(running.images()[0]["name"]))

@@ -1,4 +1,4 @@
-"""Keystone v3 as keystoneauth1 uses it, and its errors as Keystone 30 writes them (compared with a real one)."""
+"""Keystone v3 as keystoneauth1 uses it, and its errors as Keystone 30 writes them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,11 @@ class Keystone:
 
     def password(self, *, scope: object = "project", **user: Any) -> dict[str, Any]:
         """An auth body of the site's user."""
-        who = {"name": self.env["OS_USERNAME"], "domain": {"name": "Default"}, "password": self.env["OS_PASSWORD"]}
+        who = {
+            "name": self.env["OS_USERNAME"],
+            "domain": {"name": "Default"},
+            "password": self.env["OS_PASSWORD"],
+        }
         auth: dict[str, Any] = {"identity": {"methods": ["password"], "password": {"user": {**who, **user}}}}
         if scope == "project":
             auth["scope"] = {"project": {"name": self.env["OS_PROJECT_NAME"], "domain": {"id": "default"}}}
@@ -176,7 +180,10 @@ def test_a_scope_without_a_role_is_refused(keystone: Keystone, scope: object) ->
         (
             {
                 "auth": {
-                    "identity": {"methods": ["password"], "password": {"user": {"name": "edge", "password": "x"}}}
+                    "identity": {
+                        "methods": ["password"],
+                        "password": {"user": {"name": "edge", "password": "x"}},
+                    }
                 }
             },
             "Expecting to find domain in user.",
@@ -204,17 +211,23 @@ def test_a_token_can_be_checked_and_revoked(keystone: Keystone) -> None:
     status, headers, body = keystone("GET", path, X_Auth_Token=mine, X_Subject_Token=other)
     assert (status, headers["X-Subject-Token"]) == (200, other)
     assert body["token"]["project"]["name"] == "edge"
-    assert "catalog" not in keystone("GET", f"{path}?nocatalog", X_Auth_Token=mine, X_Subject_Token=other)[2]["token"]
+    assert (
+        "catalog"
+        not in keystone("GET", f"{path}?nocatalog", X_Auth_Token=mine, X_Subject_Token=other)[2]["token"]
+    )
     assert keystone("HEAD", path, X_Auth_Token=mine, X_Subject_Token=other)[0] == 200
     assert keystone("DELETE", path, X_Auth_Token=mine, X_Subject_Token=other)[0] == 204
     for method in ("GET", "HEAD", "DELETE"):
         assert keystone(method, path, X_Auth_Token=mine, X_Subject_Token=other)[0] == 404
     assert keystone("GET", "/v3/auth/projects", X_Auth_Token=other)[::2] == (401, UNAUTHORIZED)
     assert keystone("GET", path, X_Auth_Token="", X_Subject_Token=mine)[0] == 401
+    assert keystone("GET", path, X_Auth_Token=mine)[0] == 403
 
 
 def test_a_token_makes_a_token_that_ends_with_it(keystone: Keystone) -> None:
-    old = keystone("GET", "/v3/auth/tokens", X_Auth_Token=(t := keystone.token(scope=None)), X_Subject_Token=t)[2]
+    old = keystone(
+        "GET", "/v3/auth/tokens", X_Auth_Token=(t := keystone.token(scope=None)), X_Subject_Token=t
+    )[2]
     body = {
         "auth": {
             "identity": {"methods": ["token"], "token": {"id": t}},
@@ -232,7 +245,9 @@ def test_a_token_makes_a_token_that_ends_with_it(keystone: Keystone) -> None:
 
 def test_an_application_credential_logs_in_without_a_scope(site: LocalSite, keystone: Keystone) -> None:
     token = keystone.token()
-    user = keystone("GET", "/v3/auth/tokens", X_Auth_Token=token, X_Subject_Token=token)[2]["token"]["user"]["id"]
+    user = keystone("GET", "/v3/auth/tokens", X_Auth_Token=token, X_Subject_Token=token)[2]["token"]["user"][
+        "id"
+    ]
     path = f"/v3/users/{user}/application_credentials"
     wanted = {"application_credential": {"name": "test", "description": "for a test", "roles": []}}
     status, _, made = keystone("POST", path, wanted, X_Auth_Token=token)
@@ -242,7 +257,9 @@ def test_an_application_credential_logs_in_without_a_scope(site: LocalSite, keys
     assert keystone("POST", path, wanted, X_Auth_Token=token)[0] == 409
     shown = keystone("GET", f"{path}/{credential['id']}", X_Auth_Token=token)[2]["application_credential"]
     assert "secret" not in shown
-    assert shown["id"] in {c["id"] for c in keystone("GET", path, X_Auth_Token=token)[2]["application_credentials"]}
+    assert shown["id"] in {
+        c["id"] for c in keystone("GET", path, X_Auth_Token=token)[2]["application_credentials"]
+    }
 
     how = {"auth_url": site.env["OS_AUTH_URL"], "application_credential_secret": credential["secret"]}
     by_id = session.Session(auth=v3.ApplicationCredential(application_credential_id=credential["id"], **how))
@@ -271,7 +288,9 @@ def test_an_application_credential_logs_in_without_a_scope(site: LocalSite, keys
     assert keystone("GET", "/v3/auth/projects", X_Auth_Token=delegated)[0] == 401
     assert keystone("DELETE", f"{path}/{credential['id']}", X_Auth_Token=token)[0] == 404
     with pytest.raises(exceptions.NotFound):
-        v3.ApplicationCredential(application_credential_id=credential["id"], **how).get_access(session.Session())
+        v3.ApplicationCredential(application_credential_id=credential["id"], **how).get_access(
+            session.Session()
+        )
 
 
 @pytest.mark.parametrize(
@@ -288,7 +307,9 @@ def test_an_application_credential_logs_in_without_a_scope(site: LocalSite, keys
 )
 def test_an_application_credential_that_cannot_be(keystone: Keystone, body: object, status: int) -> None:
     token = keystone.token()
-    user = keystone("GET", "/v3/auth/tokens", X_Auth_Token=token, X_Subject_Token=token)[2]["token"]["user"]["id"]
+    user = keystone("GET", "/v3/auth/tokens", X_Auth_Token=token, X_Subject_Token=token)[2]["token"]["user"][
+        "id"
+    ]
     path = f"/v3/users/{user}/application_credentials"
     assert keystone("POST", path, {"application_credential": body}, X_Auth_Token=token)[0] == status
 

@@ -8,20 +8,28 @@ from pathlib import Path
 
 import openstack
 import pytest
+from keystoneauth1.session import Session
 from openstack import exceptions
 
 from chi_edge_lab.local.config import Settings, SiteConfig
 from chi_edge_lab.local.network import Network, NetworkError
 from chi_edge_lab.local.store import Store
 from tests.localsite import LocalSite
+from tests.services.test_identity import plugin
+
+# openstacksdk warns of its own next versions, also of what only it does itself
+pytestmark = [
+    pytest.mark.filterwarnings(f"ignore::{kind}")
+    for kind in ("DeprecationWarning", "PendingDeprecationWarning")
+]
 
 PROJECT = "p" * 32
 
 
 @pytest.fixture
 def connection(site: LocalSite) -> Iterator[openstack.connection.Connection]:
-    names = {name.removeprefix("OS_").lower(): value for name, value in site.env.items() if name.startswith("OS_")}
-    with openstack.connect(load_envvars=False, load_yaml_config=False, **names) as cloud:
+    login = Session(auth=plugin(site))
+    with openstack.connection.Connection(session=login, region_name="local") as cloud:
         yield cloud
 
 
@@ -30,21 +38,24 @@ def test_the_sdk_finds_the_networks(connection: openstack.connection.Connection)
     assert set(networks) == {"public", "containernet1"}
     assert networks["public"].is_router_external
     assert [n.name for n in connection.network.networks(is_router_external=True)] == ["public"]
-    assert connection.network.find_network("public").id == networks["public"].id
-    assert connection.network.find_network("nowhere") is None
+    assert connection.network.find_network("public", ignore_missing=False).id == networks["public"].id
+    with pytest.raises(exceptions.NotFoundException):
+        connection.network.find_network("nowhere", ignore_missing=False)
     subnet = connection.network.get_subnet(networks["public"].subnet_ids[0])
     assert subnet.cidr.startswith("127.")
     assert [g.name for g in connection.network.security_groups()] == ["default"]
-    assert connection.network.find_extension("router").name
+    assert connection.network.find_extension("router", ignore_missing=False).name
 
 
 def test_the_sdk_takes_and_gives_back_a_floating_ip(connection: openstack.connection.Connection) -> None:
-    public = connection.network.find_network("public")
+    public = connection.network.find_network("public", ignore_missing=False)
     made = connection.network.create_ip(floating_network_id=public.id, description="of a test")
     try:
         assert made.floating_ip_address.startswith("127.")
         assert (made.status, made.port_id, made.description) == ("DOWN", None, "of a test")
-        assert [f.id for f in connection.network.ips(floating_ip_address=made.floating_ip_address)] == [made.id]
+        assert [f.id for f in connection.network.ips(floating_ip_address=made.floating_ip_address)] == [
+            made.id
+        ]
         assert [f.id for f in connection.network.ips(status="ACTIVE")] == []
         assert connection.network.update_ip(made, description="changed").description == "changed"
         assert connection.network.update_ip(made, port_id=None).status == "DOWN"
@@ -57,7 +68,7 @@ def test_the_sdk_takes_and_gives_back_a_floating_ip(connection: openstack.connec
 
 
 def test_a_floating_ip_needs_an_external_network(connection: openstack.connection.Connection) -> None:
-    private = connection.network.find_network("containernet1")
+    private = connection.network.find_network("containernet1", ignore_missing=False)
     with pytest.raises(exceptions.BadRequestException, match="is not a valid external network"):
         connection.network.create_ip(floating_network_id=private.id)
     with pytest.raises(exceptions.NotFoundException, match="Network nowhere could not be found"):

@@ -29,7 +29,13 @@ def date(seconds: float) -> str:
 def body(end: float = 3600, start: str = "now", **changes: Any) -> dict[str, Any]:
     """A lease for one device."""
     device = {"resource_type": "device", "min": 1, "max": 1, "resource_properties": "", **changes}
-    return {"name": "mine", "start_date": start, "end_date": date(end), "reservations": [device], "events": []}
+    return {
+        "name": "mine",
+        "start_date": start,
+        "end_date": date(end),
+        "reservations": [device],
+        "events": [],
+    }
 
 
 @pytest.fixture
@@ -103,7 +109,9 @@ def test_only_a_reservation_of_an_active_lease_of_the_project_is_usable(reservat
     lease = reservations.create("user", project, body())
     inside = lease.reservation_list()[0].id
     assert reservations.is_usable(inside, project) == (True, "")
-    assert reservations.is_usable(lease.id, project)[1].endswith("is the id of a lease, not of a reservation in it")
+    assert reservations.is_usable(lease.id, project)[1].endswith(
+        "is the id of a lease, not of a reservation in it"
+    )
     other = reservations._config.secrets.account("other").project_id
     assert not reservations.is_usable(inside, other)[0]
     assert not reservations.is_usable(standing, other)[0]

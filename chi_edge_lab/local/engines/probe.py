@@ -18,6 +18,8 @@ EngineName = Literal["auto", "namespaces", "docker"]
 ORDER: tuple[Literal["namespaces", "docker"], ...] = ("namespaces", "docker")
 SECONDS_TO_TRY = 30.0  # a loaded Docker takes seconds for what takes it half of one
 
+NO_DOCKER = "No Docker can be used: "  # how the docker engine's sentence begins
+
 _PROC = pathlib.Path("/proc")
 
 
@@ -100,7 +102,7 @@ def _change(name: str, error: EngineUnavailable) -> str:
     """What to change for this engine to work, as a part of a sentence."""
     reason = str(error).rstrip(".")
     if name == "docker":
-        return f"install and start Docker ({reason})"
+        return f"install and start Docker ({reason.removeprefix(NO_DOCKER)})"
     return f"{user_namespace_advice()} ({reason})"
 
 

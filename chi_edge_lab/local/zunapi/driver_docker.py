@@ -84,8 +84,8 @@ class DockerDriver(Driver):
 
     def rebuild(self, row: Container, *, run: bool) -> None:
         """A new container of the same name, port and settings."""
-        self.check_image(row)
         self.engine.remove(row.uuid)
+        self.check_image(row)
         self._make(row)
         if run:
             self.start(row)
@@ -187,6 +187,8 @@ class DockerDriver(Driver):
         state = self.state(row)
         if state is None:
             return row
+        if row.status == states.RESTARTING and row.wanted and not now:
+            return row  # between two starts by its policy
         if row.task_state is None or now:
             status, detail = _status_of(row, state)
             if (status, detail) != (row.status, row.status_detail):

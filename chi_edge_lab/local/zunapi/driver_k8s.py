@@ -66,6 +66,7 @@ class K8sDriver(Driver):
         super().__init__(site)
         self._samples: dict[str, tuple[float, float]] = {}  # uuid -> (when, CPU seconds until then)
         self._samples_lock = threading.Lock()
+        self._due: set[str] = set()  # containers that will be restarted in a moment; touched in their queues only
 
     # -- operations
 
@@ -140,15 +141,24 @@ class K8sDriver(Driver):
             )
         else:
             self.change(row, status=states.CREATED, task_state="container_starting")
+        if row.uuid in self._due:
+            return  # both the starter and the engine's watcher have seen it end
+        self._due.add(row.uuid)
         delays = self.site.limits.restart_delays
         self.site.containers.later(delays[min(row.restarts, len(delays) - 1)], row.uuid, self._restart)
 
     def _restart(self, row: Container) -> None:
+        self._due.discard(row.uuid)
         state = self.state(row)
         if not row.wanted or (state is not None and state.status in {"running", "paused"}):
             return
-        self.engine.remove(row.uuid)
-        self._run(self.change(row, restarts=row.restarts + 1))
+        row = self.change(row, restarts=row.restarts + 1)
+        try:
+            self.engine.remove(row.uuid)
+            self._run(row)
+        except EngineError:
+            self._unready(row)  # the kubelet never gives up
+            raise
 
     # -- the pod
 
@@ -212,11 +222,11 @@ class K8sDriver(Driver):
             addresses={self.site.network.network_id: [entry]},
             ports=[number for number, _ in row.port_list()],
             command=row.entrypoint,
-            status=states.CREATED,
-            task_state="container_starting",
-            status_reason=None,
-            status_detail=None,
         )
+        if row.restarts <= ERROR_AFTER_RESTARTS:  # else it stays in Error until it is ready
+            row = self.change(
+                row, status=states.CREATED, task_state="container_starting", status_reason=None, status_detail=None
+            )
         try:
             self.engine.start(row.uuid)
         except EngineError:

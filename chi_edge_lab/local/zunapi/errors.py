@@ -115,22 +115,11 @@ class RegistryNotFound(ResourceNotFound):
         super().__init__(f"Registry {ref} could not be found.")
 
 
-class ImageNotFound(ResourceNotFound):
-    """An image of the images API (404); of a container it is only a status_reason."""
-
-
 class ComputeNodeNotFound(ResourceNotFound):
     """404"""
 
     def __init__(self, ref: str) -> None:
         super().__init__(f"Compute node {ref} could not be found.")
-
-
-class CapsuleNotFound(ResourceNotFound):
-    """404"""
-
-    def __init__(self, ref: str) -> None:
-        super().__init__(f"Capsule {ref} could not be found.")
 
 
 class ZunServiceNotFound(ResourceNotFound):

@@ -12,11 +12,11 @@ import time
 import uuid
 from typing import Any
 
-from chi_edge_lab.local.zunapi import states, views
+from chi_edge_lab.local.zunapi import schema, states, views
 from chi_edge_lab.local.zunapi.driver_k8s import DEVICE_PROFILES
 from chi_edge_lab.local.zunapi.errors import (
     BareError,
-    CapsuleNotFound,
+    ContainerNotFound,
     ComputeNodeNotFound,
     ServerFault,
     ZunServiceNotFound,
@@ -138,6 +138,7 @@ class Networks(Handler):
 
     def post(self) -> None:
         """Refused."""
+        schema.check(schema.NETWORK_CREATE, self.body())
         self.require_admin("network:create")
         raise ServerFault("networks cannot be made through Zun here")
 
@@ -160,6 +161,7 @@ class Capsules(Handler):
 
     def post(self) -> None:
         """Refused."""
+        schema.check(schema.CAPSULE_CREATE, self.body())
         raise ServerFault("capsules are not supported")
 
 
@@ -168,11 +170,11 @@ class OneCapsule(Handler):
 
     def get(self, ref: str) -> None:
         """Not there."""
-        raise CapsuleNotFound(ref)
+        raise ContainerNotFound(ref)  # upstream says it so
 
     def delete(self, ref: str) -> None:
         """Not there."""
-        raise CapsuleNotFound(ref)
+        raise ContainerNotFound(ref)  # upstream says it so
 
 
 class DeviceProfiles(Handler):

@@ -77,7 +77,7 @@ class RegistryList(Handler):
         )
         Registries(self.site).table.insert(row)
         self.set_header("Location", f"{self.base}/v1/registries/{row.uuid}")
-        self.answer({"registry": views.registry(row, self.base)})
+        self.answer({"registry": views.registry(row, self.base)}, 201)
 
 
 class OneRegistry(Handler):

@@ -169,6 +169,12 @@ IMAGE_SEARCH_QUERY = _closed(
     image_driver={"type": ["string", "null"], "enum": ["docker", "glance", None, "None"]},
     exact_match=_BOOLEAN_EXTENDED,
 )
+NETWORK_CREATE = {
+    "type": "object",
+    "properties": {"neutron_net_id": _STRING_OR_NULL, "name": _STRING_OR_NULL},
+    "required": ["name", "neutron_net_id"],
+}
+CAPSULE_CREATE: Schema = {"type": "object", "required": ["template"]}
 _REGISTRY_NAME: Schema = {**_NAME, "type": ["string"]}
 _REGISTRY_TEXT: Schema = {"type": ["string"], "minLength": 1}
 _REGISTRY: dict[str, Schema] = {

@@ -55,7 +55,7 @@ class Workers:
                 queue.append(job)
                 return
             self._queues[key] = deque([job])
-        self._tasks.submit(self._step, key)
+            self._tasks.submit(self._step, key)
 
     def later(self, seconds: float, key: str, job: Callable[[], None]) -> None:
         """Enqueue a job after some time; it is dropped when the site ends before."""
@@ -101,4 +101,4 @@ class Workers:
             if self._closed or not queue:
                 del self._queues[key]
                 return
-        self._tasks.submit(self._step, key)
+            self._tasks.submit(self._step, key)

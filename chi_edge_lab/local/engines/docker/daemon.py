@@ -17,10 +17,17 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 from urllib.parse import urlencode, urlsplit
 
-from chi_edge_lab.local.engines.base import EngineError, EngineUnavailable, NoSuchContainer, NotRunning
+from chi_edge_lab.local.engines.base import (
+    EngineError,
+    EngineUnavailable,
+    ImageNotFound,
+    NoSuchContainer,
+    NotRunning,
+)
 
-SECONDS_TO_CONNECT = 5.0
 SECONDS_TO_ANSWER = 60.0  # a loaded daemon takes long to start or to remove a container
+CONNECTIONS = 64  # kept open; as many as the site has threads
+_NOT_RUNNING = ("is not running", "is paused", "is not paused", "container state improper")
 MAX_HEAD = 64 * 1024  # bytes of an answer's head; the daemon's are below 1 KiB
 
 
@@ -40,8 +47,11 @@ class Daemon:
         self.url = url
         self._api_error: type[Exception] = docker.errors.APIError
         self._http_error: type[Exception] = requests.RequestException
+        self._connect().close()  # the SDK would leave its socket open where nobody answers
         try:
-            self.client: Any = docker.APIClient(base_url=url, version="auto", timeout=SECONDS_TO_ANSWER)
+            self.client: Any = docker.APIClient(
+                base_url=url, version="auto", timeout=SECONDS_TO_ANSWER, max_pool_size=CONNECTIONS
+            )
             version = self.client.version()
         except (docker.errors.DockerException, OSError) as error:
             raise EngineUnavailable(
@@ -134,20 +144,14 @@ class Daemon:
 
     def _connect(self) -> socket.socket:
         parts = urlsplit(self.url)
+        unix = parts.scheme == "unix"
+        sock = socket.socket(socket.AF_UNIX if unix else socket.AF_INET)
         try:
-            if parts.scheme == "unix":
-                sock = socket.socket(socket.AF_UNIX)
-                sock.settimeout(SECONDS_TO_ANSWER)
-                sock.connect(parts.path)
-                return sock
-            sock = socket.create_connection(
-                (parts.hostname or "127.0.0.1", parts.port or 2375), SECONDS_TO_CONNECT
-            )
             sock.settimeout(SECONDS_TO_ANSWER)
+            sock.connect(parts.path if unix else (parts.hostname or "127.0.0.1", parts.port or 2375))
         except OSError as error:
-            raise EngineUnavailable(
-                f"The container daemon at {self.url} does not answer ({error})."
-            ) from error
+            sock.close()
+            raise EngineUnavailable(f"No container daemon answers at {self.url} ({error}).") from error
         return sock
 
 
@@ -201,7 +205,9 @@ def error_for(status: int, message: str) -> EngineError:
     low = text.lower()
     if status == 404 and "no such container" in low:
         return NoSuchContainer(text)
-    if status in (409, 500) and ("is not running" in low or "is paused" in low or "not paused" in low):
+    if status == 404 and "no such image" in low:
+        return ImageNotFound(text)
+    if status in (409, 500) and any(state in low for state in _NOT_RUNNING):
         return NotRunning(text)
     return EngineError(text)
 

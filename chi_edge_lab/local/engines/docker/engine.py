@@ -8,7 +8,7 @@ import pathlib
 import secrets
 import shutil
 import socket
-import threading
+import time
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Literal
 
@@ -44,6 +44,7 @@ ID_LABEL = "chi-edge-lab.id"
 LOGS = {"max-size": "10m", "max-file": "3"}  # what a container may print before its oldest lines go
 LEAST_MEMORY = 6  # MiB; Docker refuses less
 SECONDS_TO_CONNECT = 5.0
+SECONDS_TO_REMOVE = 60.0
 
 
 class DockerEngine(Engine):
@@ -59,7 +60,8 @@ class DockerEngine(Engine):
         """Connect to the daemon. `directory` is the site's place for this engine (made if missing).
 
         With `outbound` containers reach the world through Docker's default network; without it they reach
-        each other and this machine only. Raises EngineUnavailable with a sentence that says what to change.
+        each other and this machine only (Podman has no such network: there they always do). Raises
+        EngineUnavailable with a sentence that says what to change.
         """
         self._daemon = find_daemon()
         self._directory = directory
@@ -68,16 +70,13 @@ class DockerEngine(Engine):
         self._outbound = outbound
         self._catalogue = Catalogue(self._daemon)
         self._docker_ids: dict[str, str] = {}
-        self._watch: Watch | None = None
-        self._lock = threading.Lock()
         self._watch = Watch(
             self._daemon, f"{SITE_LABEL}={self.site}", ID_LABEL, self._running, self._container_ended
         )
         self._watch.wait_until_ready(SECONDS_TO_CONNECT)
 
     def close(self) -> None:
-        if self._watch is not None:
-            self._watch.close()
+        self._watch.close()
         self._daemon.close()
 
     def description(self) -> str:
@@ -101,6 +100,7 @@ class DockerEngine(Engine):
     # -- life
 
     def create(self, spec: Spec) -> None:
+        # spec.address is left out: the daemon gives addresses of its own network, see State.address
         image = self._catalogue.find(spec.image)
         client = self._daemon.client
         limits: dict[str, Any] = {}
@@ -154,8 +154,18 @@ class DockerEngine(Engine):
             self._daemon.client.unpause(docker_id)
 
     def remove(self, id: str) -> None:
-        with contextlib.suppress(NoSuchContainer), self._container(id) as docker_id:
-            self._daemon.client.remove_container(docker_id, force=True, v=True)
+        deadline = time.monotonic() + SECONDS_TO_REMOVE
+        with contextlib.suppress(NoSuchContainer):
+            while True:
+                try:
+                    with self._container(id) as docker_id:
+                        self._daemon.client.remove_container(docker_id, force=True, v=True)
+                    break
+                except EngineError as error:
+                    # somebody else removes it just now: it is gone when we return, as we promise
+                    if "already in progress" not in str(error) or time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.05)
         self._docker_ids.pop(id, None)
         shutil.rmtree(self._mounts(id), ignore_errors=True)
 
@@ -248,7 +258,8 @@ class DockerEngine(Engine):
     def stats(self, id: str) -> Stats:
         self._require_running(id)
         with self._container(id) as docker_id:
-            # one-shot: else the daemon waits a second for a second sample
+            # one-shot: the daemon need not wait for a second sample (20.10 still answers on its next tick, in
+            # up to a second, which is what Zun's own stats take)
             query: dict[str, str | int] = {"stream": "false", "one-shot": "true"}
             return parse.stats_of(self._daemon.get(f"/containers/{docker_id}/stats", **query))
 
@@ -258,7 +269,7 @@ class DockerEngine(Engine):
         return answer["Titles"], answer["Processes"] or []
 
     def get_archive(self, id: str, path: str, out: BinaryIO) -> PathStat:
-        with self._container(id) as docker_id, _paths():
+        with self._container(id) as docker_id, _paths(path):
             answer = self._daemon.stream(
                 f"/containers/{docker_id}/archive", path=parse.as_text(path, "path") or "/"
             )
@@ -267,7 +278,7 @@ class DockerEngine(Engine):
             return parse.path_stat(answer.headers["X-Docker-Container-Path-Stat"])
 
     def put_archive(self, id: str, path: str, tar: BinaryIO) -> None:
-        with self._container(id) as docker_id, _paths():
+        with self._container(id) as docker_id, _paths(path):
             self._daemon.send(
                 "PUT", f"/containers/{docker_id}/archive", tar, path=parse.as_text(path, "path") or "/"
             )
@@ -367,16 +378,18 @@ class DockerEngine(Engine):
 
 
 @contextlib.contextmanager
-def _paths() -> Iterator[None]:
-    """What the daemon says of a path that is not there, as PathNotFound."""
+def _paths(path: str) -> Iterator[None]:
+    """What the daemon says of a path as PathNotFound, in words that do not show its own files."""
     try:
         yield
     except NoSuchContainer:
         raise
     except EngineError as error:
         low = str(error).lower()
+        if "not a directory" in low and "lstat" not in low:
+            raise PathNotFound(f"{path} is not a directory in the container.") from error
         if any(text in low for text in ("could not find the file", "no such file", "not a directory")):
-            raise PathNotFound(str(error)) from error
+            raise PathNotFound(f"There is no {path} in the container.") from error
         raise
 
 

@@ -14,6 +14,7 @@ from chi_edge_lab.local.engines.base import (
     ExecResult,
     NoSuchContainer,
     NotRunning,
+    Stream,
 )
 from chi_edge_lab.local.engines.docker.daemon import Daemon
 from chi_edge_lab.local.engines.docker.frames import Demultiplexer
@@ -23,6 +24,9 @@ from chi_edge_lab.local.engines.docker.terminal import DockerTerminal
 KILLED = 137  # exit code of a command whose container went away under it
 SECONDS_TO_START = 10.0
 _PIECE = 256 * 1024
+# in place of the output of a program that cannot be executed: Docker's words, then Podman's
+_REFUSALS = (b"OCI runtime exec failed", b"Error: runc: ", b"Error: crun: ")
+_LONGEST_REFUSAL = 16 * 1024  # bytes; it names the program
 
 
 def run(
@@ -45,12 +49,13 @@ def run(
         ended = _pump(
             sock, stdin or b"", sink, hold_stdin=hold_stdin, has_stdin=stdin is not None, until=deadline
         )
-    output = bytes(sink.output)
-    # out of time may also mean that only a child in the background holds the output open
-    code = _exit_code(daemon, exec_id, wait=SECONDS_TO_START if ended else 0.0)
-    if code in (126, 127) and _is_runtime_error(sink.begin):
-        raise CommandNotFound(bytes(sink.begin).decode("utf-8", "replace").strip())
-    return ExecResult(output, code, truncated=sink.truncated)
+        # asked before the connection closes, which ends the stdin of a command that waits for more; out of
+        # time may also mean that only a child in the background holds the output open
+        code = _exit_code(daemon, exec_id, wait=SECONDS_TO_START if ended else 0.0)
+    if code in (126, 127) and sink.refusal:
+        raise CommandNotFound(bytes(sink.refusal).decode("utf-8", "replace").strip())
+    sink.close()
+    return ExecResult(bytes(sink.output), code, truncated=sink.truncated)
 
 
 def open_terminal(
@@ -73,7 +78,7 @@ def open_terminal(
         if code in (126, 127):
             text = sock.recv(65536, socket.MSG_PEEK)
             begin = text if tty else b"".join(piece for _, piece in Demultiplexer().feed(text))
-            if _is_runtime_error(begin):
+            if begin.startswith(_REFUSALS):
                 raise CommandNotFound(begin.decode("utf-8", "replace").strip())
     except BaseException:
         terminal.close()
@@ -82,26 +87,43 @@ def open_terminal(
 
 
 class _Sink:
-    """Where the output of a command goes."""
+    """Where the output of a command goes.
+
+    What looks like the runtime's refusal is kept in `refusal` until the exit code tells whether it is one.
+    """
 
     def __init__(self, stdout: BinaryIO | None, max_output: int) -> None:
         self._stdout = stdout
         self._room = max_output
         self.output = bytearray()
-        self.begin = bytearray()  # of all, to recognise what the runtime says where the program is missing
+        self.refusal = bytearray()
         self.truncated = False
+        self._begun = False
         self._demultiplexer = Demultiplexer()
 
     def take(self, data: bytes) -> None:
         for stream, piece in self._demultiplexer.feed(data):
-            if len(self.begin) < 4096:
-                self.begin += piece[:4096]
-            if self._stdout is not None and stream == "stdout":
-                self._stdout.write(piece)
-                continue
-            self.output += piece[: self._room]
-            self.truncated = self.truncated or len(piece) > self._room
-            self._room = max(0, self._room - len(piece))
+            if self.refusal or (not self._begun and piece.startswith(_REFUSALS)):
+                self.refusal += piece
+                if len(self.refusal) > _LONGEST_REFUSAL:
+                    self.close()
+            else:
+                self._put(stream, piece)
+            self._begun = True
+
+    def close(self) -> None:
+        """It was no refusal: let it go where the rest goes."""
+        kept, self.refusal = bytes(self.refusal), bytearray()
+        if kept:
+            self._put("stdout", kept)
+
+    def _put(self, stream: Stream, piece: bytes) -> None:
+        if self._stdout is not None and stream == "stdout":
+            self._stdout.write(piece)
+            return
+        self.output += piece[: self._room]
+        self.truncated = self.truncated or len(piece) > self._room
+        self._room = max(0, self._room - len(piece))
 
 
 def _pump(
@@ -167,7 +189,12 @@ def _create(
 
 
 def _start(daemon: Daemon, exec_id: str, *, tty: bool) -> socket.socket:
-    return daemon.open("POST", f"/exec/{exec_id}/start", body={"Detach": False, "Tty": tty})
+    try:
+        return daemon.open("POST", f"/exec/{exec_id}/start", body={"Detach": False, "Tty": tty})
+    except EngineError as error:
+        if "OCI runtime" in str(error):  # Podman tells it here and not in the output
+            raise CommandNotFound(str(error)) from error
+        raise
 
 
 def _inspect(daemon: Daemon, exec_id: str) -> dict[str, Any]:
@@ -205,7 +232,3 @@ def _wait_until_started(daemon: Daemon, exec_id: str) -> int | None:
             return int(seen["ExitCode"])
         time.sleep(0.005)
     raise EngineError(f"The command did not start within {SECONDS_TO_START:.0f} s.")
-
-
-def _is_runtime_error(text: bytes | bytearray) -> bool:
-    return b"OCI runtime exec failed" in text[:200] or b"OCI runtime" in text[:200]

@@ -10,6 +10,7 @@ from chi_edge_lab.local.engines.base import LogLine, Stream
 
 HEADER = 8  # bytes: stream number, three zeros, length (big endian)
 PARTIAL = 16 * 1024  # Docker's log copier cuts longer lines into messages of this size
+_LONGEST_TIME = 36
 _TIME = re.compile(rb"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d) ?")
 
 
@@ -61,20 +62,23 @@ def tty_messages(chunks: Iterable[bytes]) -> Iterator[tuple[Stream, bytes]]:
     buffer = bytearray()
     for chunk in chunks:
         buffer += chunk
-        while True:
-            stamp = _TIME.match(buffer)
-            longest = (stamp.end() if stamp else 0) + PARTIAL
-            newline = buffer.find(b"\n", 0, longest + 1)
-            if newline >= 0:
-                end = newline + 1
-            elif len(buffer) >= longest + 64:
-                end = longest
-            else:
-                break
+        while end := _end_of_message(buffer, _LONGEST_TIME):
             yield "stdout", bytes(buffer[:end])
             del buffer[:end]
-    if buffer:
-        yield "stdout", bytes(buffer)
+    while buffer:
+        end = _end_of_message(buffer, 0) or len(buffer)
+        yield "stdout", bytes(buffer[:end])
+        del buffer[:end]
+
+
+def _end_of_message(buffer: bytearray, more: int) -> int:
+    """Where the first message ends; 0 while it may go on (`more` bytes must follow a full one)."""
+    stamp = _TIME.match(buffer)
+    full = (stamp.end() if stamp else 0) + PARTIAL
+    newline = buffer.find(b"\n", 0, full)
+    if newline >= 0:
+        return newline + 1
+    return full if len(buffer) > full + more else 0
 
 
 def log_lines(messages: Iterable[tuple[Stream, bytes]]) -> Iterator[LogLine]:

@@ -14,7 +14,7 @@ def find_or_make_network(daemon: Daemon, *, outbound: bool) -> str:
     Docker's default network leads outside. The closed one is ours: made once, internal, shared, because a
     daemon has room for some thirty networks only and a site may be short-lived.
     """
-    if outbound:
+    if outbound or daemon.is_podman:  # nobody reaches a container in Podman's closed networks, nor do we
         return "bridge"
     found = _find(daemon)
     if not found:

@@ -71,7 +71,8 @@ class Watch:
             self._stop.wait(_PAUSES[min(failures, len(_PAUSES) - 1)])
 
     def _follow(self) -> None:
-        filters = {"type": ["container"], "event": ["start", "die"], "label": [self._label]}
+        # Podman calls the event "die" and wants the filter to say "died"
+        filters = {"type": ["container"], "event": ["start", "die", "died"], "label": [self._label]}
         now = time.time_ns()
         # from a moment ago: the daemon begins to collect a little after it has answered
         since = f"{now // 10**9}.{now % 10**9:09d}"

@@ -1,5 +1,6 @@
 """The namespaces engine: see `engine`."""
 
-from .engine import Limits, NamespacesEngine
+from .engine import NamespacesEngine
+from .limits import Limits
 
 __all__ = ["Limits", "NamespacesEngine"]

@@ -34,7 +34,10 @@ def _environment() -> dict[str, str]:
 
 
 def start_shim(home: Home) -> dict[str, Any]:
-    """Start the container that `run.json` describes; what its shim reports. Raises EngineError, CommandNotFound."""
+    """Start the container that `run.json` describes; what its shim reports.
+
+    Raises EngineError, CommandNotFound.
+    """
     read, write = os.pipe()
     try:
         with (home.path / "shim.err").open("ab") as errors:
@@ -70,7 +73,7 @@ def start_shim(home: Home) -> dict[str, Any]:
 
 
 def _read_all(fd: int, deadline: float) -> bytes:
-    parts = []
+    parts: list[bytes] = []
     poller = select.poll()
     poller.register(fd, select.POLLIN)
     while True:
@@ -113,7 +116,10 @@ def connect(home: Home) -> socket.socket:
 
 
 def receive(made: socket.socket, timeout: float | None = _ANSWER_SECONDS) -> tuple[dict[str, Any], list[int]]:
-    """The next answer; failures become exceptions. Raises NotRunning when the connection ends, EngineError."""
+    """The next answer; failures become exceptions.
+
+    Raises NotRunning when the connection ends, EngineError.
+    """
     made.settimeout(timeout)
     try:
         message, fds = protocol.receive(made)
@@ -146,7 +152,7 @@ def send(made: socket.socket, message: dict[str, Any], fds: Sequence[int] = ()) 
     """Raises NotRunning, EngineError."""
     try:
         protocol.send(made, message, fds)
-    except protocol.TooLong as error:
+    except protocol.TooLongError as error:
         raise EngineError("The command with its environment is too long.") from error
     except (BrokenPipeError, ConnectionResetError) as error:
         raise NotRunning("The container ended.") from error
@@ -166,7 +172,7 @@ def stopped_sandbox() -> Iterator[tuple[socket.socket, subprocess.Popen[bytes]]]
     with ours:
         with theirs:
             process = subprocess.Popen(
-                _command("--files", "/", str(theirs.fileno())),
+                _command("--files", str(theirs.fileno())),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,

@@ -48,7 +48,10 @@ def execute(
     stdout: BinaryIO | None,
     max_output: int,
 ) -> ExecResult:
-    """See Engine.execute. `message` has argv, environment and workdir. Raises CommandNotFound, NotRunning, EngineError."""
+    """See Engine.execute. `message` has argv, environment and workdir.
+
+    Raises CommandNotFound, NotRunning, EngineError.
+    """
     deadline = None if timeout is None else time.monotonic() + timeout
     connection = client.connect(home)
     pipes, theirs = _open_pipes(stdin is not None or hold_stdin, stdout is not None)
@@ -60,7 +63,8 @@ def execute(
             protocol.close_all(sorted(set(theirs)))
         return _Collector(connection, pipes, stdin or b"", hold_stdin, stdout, max_output).run(deadline)
     finally:
-        # The connection goes first: from then on the shim keeps reading what the command prints, if it still runs.
+        # The connection goes first: from then on the shim keeps reading what the command prints, if it still
+        # runs.
         connection.close()
         pipes.close_all()
 
@@ -124,7 +128,8 @@ class _Collector:
                 self._handle(fd, poller)
             if deadline is not None and time.monotonic() >= deadline and not self._ended:
                 return ExecResult(b"".join(self._parts), None, self._truncated)
-        # All that the command itself printed is in the pipes by now; children that it left behind are not waited for.
+        # All that the command itself printed is in the pipes by now; children that it left behind are not
+        # waited for.
         for fd in (self._pipes.output, self._pipes.split):
             for _ in range(_LAST_READS):
                 if fd is None or fd not in self._pipes.fds or not self._read(fd):

@@ -11,7 +11,6 @@ from typing import Any, BinaryIO
 from ..base import EngineError, NotRunning, PathStat
 from . import client
 from .home import Home
-from .sandbox import protocol
 
 _CHUNK = 65536
 _Exchange = Callable[[socket.socket], dict[str, Any]]
@@ -56,7 +55,10 @@ def pack_tree(message: dict[str, Any], plan: dict[str, Any], out: BinaryIO) -> N
 def _perform(
     home: Home, message: dict[str, Any], plan: dict[str, Any], theirs: int, exchange: _Exchange
 ) -> dict[str, Any]:
-    """Have it done by the shim, or in a sandbox of its own where the container does not run. Closes `theirs`."""
+    """Have it done by the shim, or in a sandbox of its own where the container does not run.
+
+    Closes `theirs`.
+    """
     try:
         made = client.connect(home)
     except NotRunning:

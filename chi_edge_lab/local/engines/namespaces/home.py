@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -13,6 +14,7 @@ from ..base import EngineError, NoSuchContainer, State
 from .sandbox import procs
 
 _KILLED = 128 + 9
+_LOOK = 0.002  # seconds
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,10 @@ class Record:
 
 
 class Home:
-    """Access to the directory. Holds no state of its own, so that any process that knows the path may use it."""
+    """Access to the directory.
+
+    Holds no state of its own, so that any process that knows the path may use it.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -78,13 +83,17 @@ class Home:
         run = self.run()
         if run is None:
             if failure is not None:
-                return State("created", exit_code=failure["exit_code"], error=failure["error"], address=record.address)
+                return State(
+                    "created", exit_code=failure["exit_code"], error=failure["error"], address=record.address
+                )
             return State("created", address=record.address)
         ended = self.ended(run)
         if ended is None:
             status = "paused" if (self.path / "paused").exists() else "running"
             return State(
-                "paused" if status == "paused" else "running", started_at=run["started_at"], address=record.address
+                "paused" if status == "paused" else "running",
+                started_at=run["started_at"],
+                address=record.address,
             )
         return State(
             "exited",
@@ -107,7 +116,9 @@ class Home:
         if ended is not None:
             return ended
         if here and procs.is_alive(run["pid"], run["pid_started"]):
-            os.kill(run["pid"], 9)  # the kernel does this when the shim dies; only a container that undid it comes here
+            os.kill(
+                run["pid"], 9
+            )  # the kernel does this when the shim dies; only a container that undid it comes here
         ended = {
             "run": run["run"],
             "exit_code": _KILLED,
@@ -120,6 +131,32 @@ class Home:
     def _exit_of(self, run: dict[str, Any]) -> dict[str, Any] | None:
         ended = read_json(self.path / "exit.json")
         return ended if ended is not None and ended["run"] == run["run"] else None
+
+    def kill_shim(self) -> None:
+        """Kill the supervisor, and so the container. For one that does not answer."""
+        run = self.run()
+        if run is None or run["boot"] != procs.boot_id():
+            return
+        try:
+            handle = os.pidfd_open(run["shim"])
+        except ProcessLookupError:
+            return
+        try:
+            if procs.is_alive(run["shim"], run["shim_started"]):
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        finally:
+            os.close(handle)
+
+    def wait_for_end(self, seconds: float) -> bool:
+        """Whether pid 1 and its shim have ended within so many seconds."""
+        limit = time.monotonic() + seconds
+        while self.is_live():
+            if time.monotonic() > limit:
+                return False
+            time.sleep(_LOOK)
+        return True
 
     def is_live(self) -> bool:
         """Whether pid 1 runs or is paused."""

@@ -12,18 +12,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import quote
 
 from ..base import EngineError, Image, ImageNotFound
+from ..busybox import find_busybox
 from .home import read_json, write_json
 from .rootfs import (
     PATH,
     Interpreter,
     busybox_applets,
-    find_busybox,
     host_binds,
     host_environment,
     host_private,
+    is_readable_inside,
     make_busybox_tree,
     make_host_tree,
     running_interpreter,
@@ -64,7 +64,10 @@ class Catalogue:
         return [template for template in self._built_in() if template.image.name not in names] + added
 
     def find(self, name: str) -> Template:
-        """By name; without tag `latest` or the only one. Raises ImageNotFound, with the catalogue in the sentence."""
+        """By name; without tag `latest` or the only one.
+
+        Raises ImageNotFound, with the catalogue in the sentence.
+        """
         templates = self.all()
         exact = {template.image.name: template for template in templates}
         for candidate in (name, f"{name}:latest"):
@@ -78,12 +81,15 @@ class Catalogue:
             if name and template.image.id == name:
                 return template
         known = ", ".join(exact) or "none"
-        raise ImageNotFound(f"There is no image {name!r} on this site. It has: {known}.")
+        reason = ""
+        if not is_readable_inside(self._interpreter):
+            reason = f" There is no python image, because only root may read {self._interpreter.prefix}."
+        raise ImageNotFound(f"There is no image {name!r} on this site. It has: {known}.{reason}")
 
     # -- built-in
 
     def _built_in(self) -> list[Template]:
-        templates = [self._python()]
+        templates = [self._python()] if is_readable_inside(self._interpreter) else []
         busybox = find_busybox()
         if busybox is not None:
             templates.append(self._busybox(busybox))
@@ -99,8 +105,8 @@ class Catalogue:
             size=_HOST_TREE_SIZE,
             created=_mtime(program),
             provenance=(
-                f"Python {interpreter.version} of this machine ({interpreter.prefix}) with this machine's /usr, "
-                "both read-only; nothing is downloaded."
+                f"Python {interpreter.version} of this machine ({interpreter.prefix}) "
+                "with this machine's /usr, both read-only; nothing is downloaded."
             ),
             command=("python3",),
             environment=host_environment(interpreter),
@@ -137,7 +143,7 @@ class Catalogue:
     # -- added
 
     def _folder(self, name: str) -> Path:
-        return self._directory / quote(name, safe="")
+        return self._directory / hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
 
     def _folders(self) -> list[Path]:
         try:
@@ -176,7 +182,10 @@ class Catalogue:
         return self.keep(name, base, fill)
 
     def keep(self, name: str, base: Template, fill: Callable[[Path], None]) -> Image:
-        """Keep what `fill` writes to the path it gets (a tar) as image `name`, with all else from `base`. Raises EngineError."""
+        """Keep what `fill` writes to the path it gets (a tar) as image `name`, with all else from `base`.
+
+        Raises EngineError.
+        """
         folder = self._folder(full_name(name))
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = self._directory / f".new-{os.getpid()}-{time.monotonic_ns()}"
@@ -270,7 +279,9 @@ def _check_rootfs(path: Path, max_members: int, max_bytes: int) -> None:
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
         raise EngineError(f"This is not a tar of a root file system: {error}.") from error
     if "manifest.json" in names and not names & {"bin", "usr", "etc"}:
-        raise EngineError("This is a `docker save` archive: make a root file system with `docker export` instead.")
+        raise EngineError(
+            "This is a `docker save` archive: make a root file system with `docker export` instead."
+        )
     if not names - {"", "."}:
         raise EngineError("This tar is empty.")
 

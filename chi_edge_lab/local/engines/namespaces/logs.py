@@ -16,7 +16,9 @@ _BLOCK = 65536
 _STREAMS: dict[bytes, Stream] = {b"o": "stdout", b"e": "stderr"}
 
 
-def read(directory: Path, *, since_ns: int | None, tail: int | None, streams: frozenset[Stream]) -> Iterator[LogLine]:
+def read(
+    directory: Path, *, since_ns: int | None, tail: int | None, streams: frozenset[Stream]
+) -> Iterator[LogLine]:
     """Lines, oldest first. Memory is bounded by the tail asked for, else by a block."""
     with ExitStack() as stack:
         files = [stack.enter_context(file) for file in _open(directory)]
@@ -35,7 +37,7 @@ def read(directory: Path, *, since_ns: int | None, tail: int | None, streams: fr
 
 
 def _open(directory: Path) -> list[BinaryIO]:
-    """All files, opened at once: a file that the shim removes later can still be read, so none is skipped or read twice."""
+    """All files, opened at once: one that the shim removes later can be read still, so none is skipped."""
     try:
         numbers = logfile.numbers(str(directory))
     except FileNotFoundError:
@@ -57,7 +59,7 @@ def _wanted(lines: Iterator[bytes], since_ns: int | None, streams: frozenset[Str
 
 
 def parse(record: bytes) -> LogLine | None:
-    """A record without its final newline; None when it is damaged (the disk was full, or the machine stopped)."""
+    """A record without its final newline; None when it is damaged (the disk was full, say)."""
     head = record.split(b" ", 3)
     if len(head) != 4 or not head[0].isdigit() or head[1] not in _STREAMS or head[2] not in {b"F", b"P"}:
         return None

@@ -1,4 +1,4 @@
-"""The processes of a container, seen from outside through /proc: who they are, what they use, signals to all of them."""
+"""The processes of a container, seen from outside through /proc: who they are, what they use."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Process:
 def members(first: int) -> Iterator[Process]:
     """All processes in the pid namespace of `first`. Empty when that has ended."""
     try:
-        namespace = os.readlink(f"/proc/{first}/ns/pid")
+        namespace = _namespace(first)
     except OSError:
         return
     boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -43,10 +43,14 @@ def members(first: int) -> Iterator[Process]:
         if not name.isdigit():
             continue
         try:
-            if os.readlink(f"/proc/{name}/ns/pid") == namespace:
+            if _namespace(int(name)) == namespace:
                 yield _process(int(name), boot)
         except OSError:
             continue  # it has ended, or is not ours to look at and so not in the container
+
+
+def _namespace(pid: int) -> str:
+    return os.readlink(f"/proc/{pid}/ns/pid")  # noqa: PTH115 hundreds of Path objects would be most of the cost
 
 
 def _process(pid: int, boot: float) -> Process:
@@ -161,7 +165,9 @@ def signal_all(first: int, number: signal.Signals) -> None:
     """Send to every process, again until no new one appears."""
     done: set[int] = set()
     for _ in range(_MAX_ROUNDS):
-        new = [process.pid for process in members(first) if process.pid not in done and process.state not in "ZX"]
+        new = [
+            process.pid for process in members(first) if process.pid not in done and process.state not in "ZX"
+        ]
         if not new:
             return
         for pid in new:
@@ -176,7 +182,7 @@ def _send(pid: int, first: int, number: signal.Signals) -> None:
         return
     try:
         # Looked at again with the process held: its number may have gone to another since the list was made.
-        if os.readlink(f"/proc/{pid}/ns/pid") == os.readlink(f"/proc/{first}/ns/pid"):
+        if _namespace(pid) == _namespace(first):
             signal.pidfd_send_signal(handle, number)
     except OSError:
         return

@@ -50,16 +50,18 @@ _DIRECTORIES = {
     "var/cache": 0o755,
 }
 _LOCAL_DIRECTORIES = ("bin", "etc", "games", "include", "lib", "sbin", "share", "src")
-_PASSWD = """\
+_USERS = """\
 root:x:0:0:root:/root:{shell}
 daemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin
 www-data:x:33:33:www-data:/var/www:/usr/sbin/nologin
 nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin
 """
 _GROUP = "root:x:0:\ndaemon:x:1:\ntty:x:5:\nwww-data:x:33:\nnogroup:x:65534:\n"
-_NSSWITCH = "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n"
+_NSSWITCH = (
+    "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n"
+)
 # Places whose like in the container is the user's own: an interpreter that lives there is shown elsewhere.
-_PERSONAL = ("/root", "/home", "/tmp", "/var", "/run", "/etc", "/dev", "/proc", "/sys", "/mnt", "/media")
+_PERSONAL = ("/root", "/home", "/tmp", "/var", "/run", "/etc", "/dev", "/proc", "/sys", "/mnt", "/media")  # noqa: S108 names of places only
 _INTERPRETER_PLACE = "/opt/python"
 
 
@@ -90,6 +92,19 @@ def running_interpreter() -> Interpreter:
     return Interpreter(version, prefix, inside)
 
 
+def is_readable_inside(interpreter: Interpreter) -> bool:
+    """Whether the user that stands for the container's root may read it; what is above it does not matter."""
+    if os.geteuid() != 0:
+        return True
+    program = interpreter.prefix / f"bin/python{interpreter.minor}"
+    library = interpreter.prefix / f"lib/python{interpreter.minor}"
+    wanted = ((interpreter.prefix, 0o5), (program, 0o5), (library, 0o5), (library / "os.py", 0o4))
+    try:
+        return all(path.stat().st_mode & bits == bits for path, bits in wanted)
+    except OSError:
+        return False
+
+
 def host_binds(interpreter: Interpreter) -> tuple[tuple[str, str], ...]:
     """Trees of this machine that a container of the python image sees, read-only."""
     binds = [("/usr", "usr")]
@@ -110,11 +125,19 @@ def host_private(interpreter: Interpreter) -> tuple[str, ...]:
 
 def host_environment(interpreter: Interpreter) -> dict[str, str]:
     """The python image's environment: as Docker's has it, and what a moved interpreter needs."""
-    environment = {"PATH": f"{PATH}:/root/.local/bin", "LANG": "C.UTF-8", "PYTHON_VERSION": interpreter.version}
+    environment = {
+        "PATH": f"{PATH}:/root/.local/bin",
+        "LANG": "C.UTF-8",
+        "PYTHON_VERSION": interpreter.version,
+    }
     if interpreter.inside != str(interpreter.prefix) and sysconfig.get_config_var("Py_ENABLE_SHARED"):
-        environment["LD_LIBRARY_PATH"] = f"{interpreter.inside}/lib"  # its own search path names the old place
+        environment["LD_LIBRARY_PATH"] = (
+            f"{interpreter.inside}/lib"  # its own search path names the old place
+        )
     if Path(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED").exists():
-        environment["PIP_BREAK_SYSTEM_PACKAGES"] = "1"  # a rule for this machine's system, not for a container's
+        environment["PIP_BREAK_SYSTEM_PACKAGES"] = (
+            "1"  # a rule for this machine's system, not for a container's
+        )
     return environment
 
 
@@ -163,7 +186,7 @@ def _make_directories(root: Path) -> None:
 
 
 def _make_etc(root: Path, shell: str) -> None:
-    (root / "etc/passwd").write_text(_PASSWD.format(shell=shell), encoding="utf-8")
+    (root / "etc/passwd").write_text(_USERS.format(shell=shell), encoding="utf-8")
     (root / "etc/group").write_text(_GROUP, encoding="utf-8")
     (root / "etc/nsswitch.conf").write_text(_NSSWITCH, encoding="utf-8")
     for name in ("hostname", "hosts", "resolv.conf"):
@@ -171,20 +194,29 @@ def _make_etc(root: Path, shell: str) -> None:
 
 
 def _make_commands(directory: Path, interpreter: Interpreter) -> None:
-    """`python` and `pip` by all their names. pip's own scripts name the interpreter by its place on the host."""
+    """`python` and `pip` by all their names.
+
+    pip's own scripts name the interpreter by its place on the host.
+    """
     for name in ("python", "python3", f"python{interpreter.minor}"):
         (directory / name).symlink_to(interpreter.program)
     pip = _find_pip(interpreter)
     if pip is not None:
         for name in ("pip", "pip3", f"pip{interpreter.minor}"):
-            (directory / name).write_text(f'#!/bin/sh\nexec {interpreter.program} {pip} "$@"\n', encoding="utf-8")
+            (directory / name).write_text(
+                f'#!/bin/sh\nexec {interpreter.program} {pip} "$@"\n', encoding="utf-8"
+            )
             (directory / name).chmod(0o755)
 
 
 def _find_pip(interpreter: Interpreter) -> str | None:
-    """How to run pip: the interpreter's own, or the wheel that `ensurepip` would install; None without either."""
+    """How to run pip: the interpreter's own, or the wheel that `ensurepip` has; None without either."""
     library = interpreter.prefix / f"lib/python{interpreter.minor}"
-    for packages in (library / "site-packages", library / "dist-packages", Path("/usr/lib/python3/dist-packages")):
+    for packages in (
+        library / "site-packages",
+        library / "dist-packages",
+        Path("/usr/lib/python3/dist-packages"),
+    ):
         if (packages / "pip/__main__.py").exists() and (packages.is_relative_to(interpreter.prefix)):
             return "-m pip"
     for wheels in (library / "ensurepip/_bundled", Path("/usr/share/python-wheels")):
@@ -196,39 +228,6 @@ def _find_pip(interpreter: Interpreter) -> str | None:
 
 
 # -- busybox
-
-
-def find_busybox() -> Path | None:
-    """A statically linked busybox on PATH: alone it makes an image. None when there is none."""
-    found = shutil.which("busybox")
-    if found is None:
-        return None
-    path = Path(found).resolve()
-    try:
-        return path if _is_static(path) else None
-    except OSError:
-        return None
-
-
-def _is_static(program: Path) -> bool:
-    """Whether an ELF program needs no loader: it has no program header of the type PT_INTERP (3)."""
-    with program.open("rb") as file:
-        head = file.read(64)
-        if head[:4] != b"\x7fELF":
-            return False
-        order = "little" if head[5] == 1 else "big"
-        wide = head[4] == 2
-        offset = _number(head, (32, 8) if wide else (28, 4), order)
-        size = _number(head, (54, 2) if wide else (42, 2), order)
-        count = _number(head, (56, 2) if wide else (44, 2), order)
-        file.seek(offset)
-        headers = file.read(size * count)
-    return all(_number(headers, (index * size, 4), order) != 3 for index in range(count))
-
-
-def _number(data: bytes, place: tuple[int, int], order: str) -> int:
-    start, length = place
-    return int.from_bytes(data[start : start + length], "little" if order == "little" else "big")
 
 
 def busybox_applets(busybox: Path) -> list[str]:

@@ -103,7 +103,9 @@ class StreamTerminal(_Base):
 class AttachedTerminal(_Base):
     """The streams of pid 1, through its shim."""
 
-    def __init__(self, fd: int, resize: Callable[[int, int], None], exit_code: Callable[[], int | None]) -> None:
+    def __init__(
+        self, fd: int, resize: Callable[[int, int], None], exit_code: Callable[[], int | None]
+    ) -> None:
         super().__init__(fd, None)
         self._resize = resize
         self._look = exit_code

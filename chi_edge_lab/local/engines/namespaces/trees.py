@@ -12,7 +12,8 @@ _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 def remove(path: Path) -> None:
     """Remove a directory with all below it; nothing happens when there is none. Raises OSError.
 
-    Every subdirectory is moved up to the top before it is emptied, so neither recursion nor the length of a path is a limit.
+    Every subdirectory is moved up to the top before it is emptied, so neither recursion nor the length of a
+    path is a limit.
     """
     try:
         top = os.open(path, _OPEN)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import selectors
 import socket
 import threading
 from collections.abc import Callable
+
+_log = logging.getLogger(__name__)
 
 
 class Watcher:
@@ -49,6 +52,13 @@ class Watcher:
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
+    def _tell(self, identifier: str) -> None:
+        try:
+            self._on_end(identifier)
+        except Exception:  # noqa: BLE001
+            # What goes wrong with one container must not leave the others unwatched.
+            _log.exception("the end of container %s could not be handled", identifier)
+
     def _run(self) -> None:
         while True:
             ready = self._selector.select()
@@ -62,7 +72,7 @@ class Watcher:
                 break
             for identifier, connection in new:
                 if connection is None:
-                    self._on_end(identifier)
+                    self._tell(identifier)
             for key, _ in ready:
                 if key.fd == self._wake_read:
                     os.read(self._wake_read, 4096)
@@ -70,7 +80,7 @@ class Watcher:
                 self._selector.unregister(key.fileobj)
                 if isinstance(key.fileobj, socket.socket):
                     key.fileobj.close()
-                self._on_end(key.data)
+                self._tell(key.data)
         for key in list(self._selector.get_map().values()):
             if isinstance(key.fileobj, socket.socket):
                 key.fileobj.close()

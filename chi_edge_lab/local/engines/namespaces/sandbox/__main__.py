@@ -4,5 +4,5 @@ import importlib
 import os
 import sys
 
-sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 pathlib is slow to import
+sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.exit(importlib.import_module("sandbox.shim").main(sys.argv[1:]))

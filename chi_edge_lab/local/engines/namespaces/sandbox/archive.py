@@ -1,13 +1,14 @@
 """Tar archives out of and into a tree, by a process whose root directory that tree is.
 
-So links, `..` and absolute names resolve within the container whatever an archive says. Python's own extraction is not used: its
+So links, `..` and absolute names resolve within the container whatever an archive says. Python's own
+extraction is not used: its
 filters are missing in 3.11.2 and older, and it stops at names and times that a container may well have.
 """
 
-# ruff: noqa: PTH - pathlib is slow to import
 from __future__ import annotations
 
 import bz2
+import contextlib
 import lzma
 import os
 import stat
@@ -51,9 +52,11 @@ class Limits:
 
 
 def get(path: str, out: int, limits: Limits, exclude: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Write a tar of `path` to the descriptor `out`, its base name on top. The fields of a PathStat. Raises ArchiveError, OSError.
+    """Write a tar of `path` to the descriptor `out`, its base name on top. The fields of a PathStat. Raises
+    ArchiveError, OSError.
 
-    A link is not followed unless the path ends in `/` or `/.`, as Docker has it. `exclude` are paths left out, with all below.
+    A link is not followed unless the path ends in `/` or `/.`, as Docker has it. `exclude` are paths left
+    out, with all below.
     """
     full = "/" + path.lstrip("/")
     contents_only = full.endswith("/.")
@@ -112,7 +115,11 @@ def _walk(path: str, name: str, exclude: tuple[str, ...]) -> Iterator[tuple[str,
             with os.scandir(here) as entries:
                 names = sorted((entry.name for entry in entries), reverse=True)
             base = here.rstrip("/")
-            waiting += [(f"{base}/{entry}", f"{called}/{entry}") for entry in names if f"{base}/{entry}" not in exclude]
+            waiting += [
+                (f"{base}/{entry}", f"{called}/{entry}")
+                for entry in names
+                if f"{base}/{entry}" not in exclude
+            ]
 
 
 class _Packer:
@@ -164,8 +171,8 @@ class _Exactly:
         self._file = file
         self._left = size
 
-    def read(self, size: int) -> bytes:
-        wanted = min(size, self._left)
+    def read(self, size: int = -1, /) -> bytes:
+        wanted = self._left if size < 0 else min(size, self._left)
         data = b""
         while len(data) < wanted:
             part = self._file.read(wanted - len(data))
@@ -180,7 +187,10 @@ class _Exactly:
 
 
 def put(path: str, source: int, limits: Limits) -> dict[str, Any]:
-    """Unpack the tar (perhaps compressed) that comes from the descriptor into the directory `path`. Raises ArchiveError, OSError."""
+    """Unpack the tar (perhaps compressed) that comes from the descriptor into the directory `path`.
+
+    Raises ArchiveError, OSError.
+    """
     try:
         base = os.path.realpath("/" + path.lstrip("/"))
         is_directory = stat.S_ISDIR(os.stat(base).st_mode)
@@ -292,14 +302,15 @@ def _clear(target: str) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise ArchiveError("archive", f"cannot replace {target!r} in the container: {error.strerror}") from error
+        raise ArchiveError(
+            "archive", f"cannot replace {target!r} in the container: {error.strerror}"
+        ) from error
 
 
 def _dress(target: str, member: tarfile.TarInfo) -> None:
-    try:
+    # A user that is not mapped, as any but root without privileges.
+    with contextlib.suppress(OSError, OverflowError):
         os.chown(target, member.uid, member.gid, follow_symlinks=False)
-    except (OSError, OverflowError):
-        pass  # noqa: SIM105 contextlib is slow to import. A user that is not mapped, as any but root without privileges.
     if not member.issym():
         os.chmod(target, stat.S_IMODE(member.mode))
     when = max(0, min(member.mtime, _MAX_TIME))

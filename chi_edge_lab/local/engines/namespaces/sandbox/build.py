@@ -1,18 +1,23 @@
 """Making a sandbox: namespaces, mounts and the first process in them.
 
-Three processes take part. The shim forks A, which leaves all namespaces and makes the bind mounts, still under its own
-user number (only that one may traverse the directories above the tree). A forks B, the pid 1 inside, and ends, so that B becomes the
-shim's child (the shim is a subreaper). B mounts what needs the new pid namespace, moves into the tree and goes on with `body`.
+Three processes take part. The shim forks A, which leaves all namespaces and makes the bind mounts, still
+under its own
+user number (only that one may traverse the directories above the tree). A forks B, the pid 1 inside, and
+ends, so that B becomes the
+shim's child (the shim is a subreaper). B mounts what needs the new pid namespace, moves into the tree and
+goes on with `body`.
 """
 
-# ruff: noqa: PTH - pathlib is slow to import
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import syscalls
+from . import protocol, syscalls
+from .joining import Namespaces, become_root, send_namespaces
 from .network import raise_loopback
 
 _NAMESPACES = (
@@ -35,6 +40,9 @@ _PROC_READ_ONLY = ("sys", "sysrq-trigger", "irq", "bus", "fs")
 _PROC_HIDDEN = ("kcore", "keys", "timer_list", "sched_debug", "latency_stats")
 
 
+Adopt = Callable[[int, Namespaces], None]
+
+
 class SandboxError(Exception):
     """The sandbox could not be made; `str()` says at which step and why."""
 
@@ -51,30 +59,33 @@ class Plan:
     hostname: str = "localhost"
     address: str | None = None
     resolver: str = "# This container has no network but its own.\n"
-    shell: bool = True  # False: only the tree, for commit and for unpacking: no /dev, /proc, /sys, and no file of ours in /etc
+    shell: bool = True  # False, for commit and unpacking: only the tree, no /dev, /proc, /sys or file of ours
 
 
-def spawn(plan: Plan, body: Callable[[int], int], adopt: Callable[[int], None]) -> tuple[int, int]:
+def spawn(plan: Plan, body: Callable[[int], int], adopt: Adopt) -> tuple[int, int]:
     """Make the sandbox and run `body` as pid 1 in it; its result is the exit code.
 
-    `adopt` gets the pid before pid 1 goes on. Returns the pid as seen here and the reading end of a pipe whose other end
-    `body` gets (it closes on exec). Raises SandboxError.
+    `adopt` gets the pid and the namespaces before pid 1 goes on. Returns the pid as seen here and the
+    reading end of a pipe whose other end `body` gets (it closes on exec). Raises SandboxError.
     """
     up_read, up_write = os.pipe()
     down_read, down_write = os.pipe()
+    ours, theirs = socket.socketpair()
     first = os.fork()
     if first == 0:
         code = 125
         try:
             os.close(up_read)
             os.close(down_write)
-            code = _leave_namespaces(plan, body, up_write, down_read)
+            ours.close()
+            code = _leave_namespaces(plan, body, up_write, down_read, theirs)
         except (OSError, SandboxError, ValueError, MemoryError) as error:
             _say(up_write, f"error {error}")
         finally:
             os._exit(code)
     os.close(up_write)
     os.close(down_read)
+    theirs.close()
     reader = _Lines(up_read)
     try:
         reader.expect("unshared")
@@ -82,7 +93,10 @@ def spawn(plan: Plan, body: Callable[[int], int], adopt: Callable[[int], None]) 
         os.write(down_write, b"m")
         pid = int(reader.expect("pid"))
         os.waitpid(first, 0)
-        adopt(pid)
+        fds = protocol.receive_packet(ours)[1]
+        if not fds:
+            reader.expect("armed")  # says why there are none
+        adopt(pid, Namespaces(fds))
         os.write(down_write, b"g")
         reader.expect("armed")
         reader.expect("ready")
@@ -91,6 +105,7 @@ def spawn(plan: Plan, body: Callable[[int], int], adopt: Callable[[int], None]) 
         raise SandboxError(str(error)) from error
     finally:
         os.close(down_write)
+        ours.close()
     return pid, up_read
 
 
@@ -99,7 +114,10 @@ class _Lines:
         self._fd = fd
 
     def expect(self, word: str) -> str:
-        """What follows `word` on the next line. Read byte by byte: what comes after belongs to someone else."""
+        """What follows `word` on the next line.
+
+        Read byte by byte: what comes after belongs to someone else.
+        """
         line = b""
         while not line.endswith(b"\n"):
             byte = os.read(self._fd, 1)
@@ -140,20 +158,10 @@ def _write_file(path: str, text: str) -> None:
         os.close(fd)
 
 
-def become_root() -> None:
-    """Be user 0 and group 0 of the user namespace we are in."""
-    os.setresgid(0, 0, 0)
-    try:
-        os.setgroups([])
-    except PermissionError:
-        pass  # noqa: SIM105 contextlib is slow to import. A map of one user forbids setgroups; the groups stay as nobody's.
-    os.setresuid(0, 0, 0)
-
-
 # -- in A
 
 
-def _leave_namespaces(plan: Plan, body: Callable[[int], int], up: int, down: int) -> int:
+def _leave_namespaces(plan: Plan, body: Callable[[int], int], up: int, down: int, shim: socket.socket) -> int:
     syscalls.unshare(_NAMESPACES)
     _say(up, "unshared")
     _wait_for(down, b"m")
@@ -171,6 +179,7 @@ def _leave_namespaces(plan: Plan, body: Callable[[int], int], up: int, down: int
         return 0
     code = 125
     try:
+        send_namespaces(shim)
         _wait_for(down, b"g")
         syscalls.die_with_parent()
         _say(up, "armed")  # fails when the shim died before the line above
@@ -219,10 +228,8 @@ def descend(root: int, path: str) -> int:
         try:
             below = os.open(part, flags, dir_fd=here)
         except (FileNotFoundError, NotADirectoryError):
-            try:
+            with contextlib.suppress(FileNotFoundError):
                 os.unlink(part, dir_fd=here)
-            except FileNotFoundError:
-                pass  # noqa: SIM105 contextlib is slow to import
             os.mkdir(part, 0o755, dir_fd=here)
             below = os.open(part, flags, dir_fd=here)
         os.close(here)
@@ -240,7 +247,8 @@ def _become_first(plan: Plan, root: int, files: list[int]) -> None:
     os.fchdir(root)
     syscalls.pivot_root(".", ".")
     os.chdir("/")
-    # Files come before the host's tree is let go of: a bind mount takes its source from this mount namespace only.
+    # Files come before the host's tree is let go of: a bind mount takes its source from this mount namespace
+    # only.
     for source, (_, inside, read_only) in zip(files, plan.files, strict=True):
         _show_file(source, "/" + inside.lstrip("/"), read_only)
     os.fchdir(outside)
@@ -261,13 +269,13 @@ def _mount_own(root: int) -> None:
     try:
         syscalls.mount("proc", target, "proc", guard)
     except PermissionError:
-        # In a pod parts of /proc are masked and the kernel refuses a new one that would show them: then the outer one has to do.
+        # In a pod parts of /proc are masked and the kernel refuses a new one that would show them: then the
+        # outer one has to do.
         syscalls.mount("/proc", target, "", syscalls.MS_BIND | syscalls.MS_REC)
     target = _path_of(descend(root, "sys"))
-    try:
+    # The same rule; programs live without /sys.
+    with contextlib.suppress(PermissionError):
         syscalls.mount("sysfs", target, "sysfs", guard | syscalls.MS_RDONLY)
-    except PermissionError:
-        pass  # noqa: SIM105 contextlib is slow to import. The same rule; programs live without /sys.
     syscalls.mount(
         "tmpfs", _path_of(descend(root, "dev")), "tmpfs", guard & ~syscalls.MS_NODEV, "mode=755,size=65536k"
     )
@@ -281,7 +289,9 @@ def _mount_own(root: int) -> None:
     for name in ("pts", "shm"):
         os.mkdir(name, 0o755, dir_fd=dev)
     # No gid=5: a map of one group has no group 5.
-    syscalls.mount("devpts", f"{here}/pts", "devpts", guard & ~syscalls.MS_NODEV, "newinstance,ptmxmode=0666,mode=620")
+    syscalls.mount(
+        "devpts", f"{here}/pts", "devpts", guard & ~syscalls.MS_NODEV, "newinstance,ptmxmode=0666,mode=620"
+    )
     syscalls.mount("shm", f"{here}/shm", "tmpfs", guard, "mode=1777,size=65536k")
 
 
@@ -294,10 +304,9 @@ def _show_file(source: int, path: str, read_only: bool) -> None:
 
 
 def _seal_proc() -> None:
-    try:
+    # Only with the outer /proc, which is read-only already.
+    with contextlib.suppress(SandboxError, OSError):
         _write_file("/proc/sys/user/max_user_namespaces", "0")  # no user namespaces within the container
-    except (SandboxError, OSError):
-        pass  # noqa: SIM105 contextlib is slow to import. Only with the outer /proc, which is read-only already.
     for name in _PROC_READ_ONLY:
         path = "/proc/" + name
         if os.path.exists(path):

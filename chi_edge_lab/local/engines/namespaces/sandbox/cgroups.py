@@ -1,9 +1,10 @@
-"""Control groups, where a directory of them may be written: limits, freezing and exact accounting. Versions 1 and 2.
+"""Control groups, where a directory of them may be written: limits, freezing and exact accounting. Versions 1
+and 2.
 
-Where none may be written (an ordinary user, most pods), limits are kept on record only and `Group.is_real` is false.
+Where none may be written (an ordinary user, most pods), limits are kept on record only and `Group.is_real` is
+false.
 """
 
-# ruff: noqa: PTH - pathlib is slow to import
 from __future__ import annotations
 
 import os
@@ -131,7 +132,7 @@ class Group:
     def add_self(self) -> None:
         self.add(os.getpid())
 
-    def freeze(self, frozen: bool) -> bool:
+    def freeze(self, *, frozen: bool) -> bool:
         """Stop or continue all its processes; False where the group cannot."""
         path = self._file("freezer", "freezer.state", "cgroup.freeze")
         if path is None or not os.path.exists(path):
@@ -172,7 +173,9 @@ class Group:
         path = self._file("memory", "memory.oom_control", "memory.events")
         try:
             if path is not None and _field(path, "oom_kill"):
-                return "A process of the container was killed because the container's memory limit was reached."
+                return (
+                    "A process of the container was killed because the container's memory limit was reached."
+                )
         except (OSError, ValueError):
             return ""
         return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import stat
@@ -10,18 +11,21 @@ from typing import Any
 
 from . import protocol
 from .inside import (
-    ExecFailure,
-    Namespaces,
+    ExecError,
     execute,
+    give_pipes,
     read_report,
     report,
     set_stdio,
     take_terminal,
 )
+from .joining import Namespaces
 from .loop import READ, Loop
 
 _DISCARD = 65536
-_MAX_DRAINS = 128  # outputs of commands whose caller has gone, kept open so that they are not killed by SIGPIPE
+_MAX_DRAINS = (
+    128  # outputs of commands whose caller has gone, kept open so that they are not killed by SIGPIPE
+)
 
 
 class Exec:
@@ -37,9 +41,15 @@ class Exec:
 
 
 class Execs:
-    """All commands of a container. `enter` is called in each new process before it joins (for the control group)."""
+    """All commands of a container.
 
-    def __init__(self, loop: Loop, namespaces: Namespaces, enter: Callable[[], None], limit: int) -> None:
+    `enter` is called in each new process before it joins (for the control group).
+    """
+
+    def __init__(
+        self, loop: Loop, namespaces: Namespaces, owner: int, enter: Callable[[], None], limit: int
+    ) -> None:
+        self._owner = owner  # the container's root, as numbered outside
         self._loop = loop
         self._namespaces = namespaces
         self._enter = enter
@@ -72,10 +82,13 @@ class Execs:
         self._loop.watch(read, READ, lambda _events: self._hear(command, read))
         return command
 
-    def _help(self, write: int, connection: socket.socket, message: dict[str, Any], streams: list[int]) -> None:
+    def _help(
+        self, write: int, connection: socket.socket, message: dict[str, Any], streams: list[int]
+    ) -> None:
         """In the helper: join, fork once more into the pid namespace, tell its number and end."""
         try:
             self._enter()
+            give_pipes(streams, self._owner)
             self._namespaces.join()
             pid = os.fork()
         except OSError as error:
@@ -93,7 +106,7 @@ class Execs:
             else:
                 set_stdio(*streams)
             execute(message["argv"], message["environment"], message["workdir"])
-        except ExecFailure as error:
+        except ExecError as error:
             report(write, "command", str(error))
         except (OSError, ValueError) as error:
             report(write, "error", str(error))
@@ -144,13 +157,15 @@ class Execs:
 
     def _tell(self, command: Exec, message: dict[str, Any]) -> None:
         if command.connection is not None:
-            try:
+            # The caller has gone; its end is seen by the loop, too.
+            with contextlib.suppress(OSError):
                 protocol.send(command.connection, message)
-            except OSError:
-                pass  # noqa: SIM105 the caller has gone; its end is seen by the loop, too
 
     def abandoned(self, command: Exec) -> None:
-        """The caller has gone. The command goes on: nobody reads what it prints, and it reads the end of its input."""
+        """The caller has gone.
+
+        The command goes on: nobody reads what it prints, and it reads the end of its input.
+        """
         command.connection = None
         for fd in command.drains:
             if len(self._drains) >= _MAX_DRAINS:

@@ -1,70 +1,34 @@
-"""Processes in a sandbox: executing a program as pid 1 or joining a running sandbox."""
+"""Executing a program in a sandbox."""
 
-# ruff: noqa: PTH - pathlib is slow to import
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
 import os
 import signal
+import stat
 import termios
 from typing import Any, NoReturn
 
 from . import syscalls
-from .build import become_root
-
-# In this order: the user namespace gives the right to join the others.
-_KINDS = (
-    ("user", syscalls.CLONE_NEWUSER),
-    ("mnt", syscalls.CLONE_NEWNS),
-    ("net", syscalls.CLONE_NEWNET),
-    ("ipc", syscalls.CLONE_NEWIPC),
-    ("uts", syscalls.CLONE_NEWUTS),
-    ("cgroup", syscalls.CLONE_NEWCGROUP),
-    ("pid", syscalls.CLONE_NEWPID),
-)
 
 
-class Namespaces:
-    """The namespaces of a running container, held open by its shim."""
-
-    def __init__(self, pid: int) -> None:
-        self._fds: dict[str, tuple[int, int]] = {}
-        for name, kind in _KINDS:
-            try:
-                theirs, ours = os.stat(f"/proc/{pid}/ns/{name}"), os.stat(f"/proc/self/ns/{name}")
-            except FileNotFoundError:
-                continue  # this kernel has no such kind
-            if (theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino):
-                # Joining one we share already is refused (EPERM) once we are in the other user namespace.
-                self._fds[name] = (os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC), kind)
-
-    def join(self, kinds: tuple[str, ...] | None = None) -> None:
-        """Join (all, or those of `kinds`) and be root inside. Only for a process with one thread. Raises OSError.
-
-        The pid namespace counts from the next fork on.
-        """
-        syscalls.hide_from_ptrace()
-        for name, (fd, kind) in self._fds.items():
-            if kinds is None or name in kinds:
-                syscalls.setns(fd, kind)
-        become_root()
-        syscalls.hide_from_ptrace()  # a change of user resets it on some kernels
-
-    def close(self) -> None:
-        for fd, _ in self._fds.values():
-            os.close(fd)
-        self._fds.clear()
-
-
-class ExecFailure(Exception):
+class ExecError(Exception):
     """A program could not be executed; `str()` is as runc says it."""
 
 
 def prepare_signals() -> None:
-    """Python ignores SIGPIPE and SIGXFSZ, and the shim has handlers: none of it is for the programs inside."""
-    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    """Python ignores SIGPIPE and SIGXFSZ, and the shim has handlers: none of it is for programs inside."""
+    for number in (
+        signal.SIGPIPE,
+        signal.SIGXFSZ,
+        signal.SIGCHLD,
+        signal.SIGTERM,
+        signal.SIGHUP,
+        signal.SIGINT,
+    ):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
@@ -76,6 +40,17 @@ def set_stdio(stdin: int, stdout: int, stderr: int) -> None:
         os.dup2(fd, number)
 
 
+def give_pipes(fds: list[int], owner: int) -> None:
+    """Let the container's root open these again, as /dev/stdout does: a pipe belongs to who made it.
+
+    Raises OSError.
+    """
+    if os.geteuid() == 0:
+        for fd in fds:
+            if stat.S_ISFIFO(os.fstat(fd).st_mode):
+                os.fchown(fd, owner, owner)
+
+
 def take_terminal(slave: int) -> None:
     """Make the pty the controlling terminal and the stdio of this new session's leader."""
     fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
@@ -83,13 +58,19 @@ def take_terminal(slave: int) -> None:
 
 
 def execute(argv: list[str], environment: dict[str, str], workdir: str) -> NoReturn:
-    """Drop privileges and become the program. PATH is searched here: `os.execvpe` imports a module, gone by now. Raises ExecFailure."""
+    """Drop privileges and become the program.
+
+    PATH is searched here: `os.execvpe` imports a module, gone by now. Raises ExecError.
+    """
     os.umask(0o022)
     try:
         os.chdir(workdir)
     except OSError as error:
-        raise ExecFailure(f'chdir to cwd ("{workdir}") failed: {_reason(error)}') from error
+        raise ExecError(f'chdir to cwd ("{workdir}") failed: {_reason(error)}') from error
     prepare_signals()
+    # It only hides the name of the control group.
+    with contextlib.suppress(OSError):
+        syscalls.unshare(syscalls.CLONE_NEWCGROUP)
     syscalls.drop_privileges()
     program = argv[0]
     if "/" in program:
@@ -104,8 +85,8 @@ def execute(argv: list[str], environment: dict[str, str], workdir: str) -> NoRet
             continue
         _try(candidate, argv, environment)
     if denied:
-        raise ExecFailure(f'exec: "{program}": permission denied')
-    raise ExecFailure(f'exec: "{program}": executable file not found in $PATH')
+        raise ExecError(f'exec: "{program}": permission denied')
+    raise ExecError(f'exec: "{program}": executable file not found in $PATH')
 
 
 def _try(path: str, argv: list[str], environment: dict[str, str]) -> NoReturn:
@@ -113,12 +94,12 @@ def _try(path: str, argv: list[str], environment: dict[str, str]) -> NoReturn:
         os.execve(path, argv, environment)
     except OSError as error:
         if error.errno == errno.ENOENT and not os.path.lexists(path):
-            raise ExecFailure(f'exec: "{path}": stat {path}: no such file or directory') from error
+            raise ExecError(f'exec: "{path}": stat {path}: no such file or directory') from error
         if error.errno == errno.EACCES:
-            raise ExecFailure(f'exec: "{path}": permission denied') from error
-        raise ExecFailure(f"exec {path}: {_reason(error)}") from error
+            raise ExecError(f'exec: "{path}": permission denied') from error
+        raise ExecError(f"exec {path}: {_reason(error)}") from error
     except ValueError as error:  # a NUL byte
-        raise ExecFailure(f"exec {path!r}: {error}") from error
+        raise ExecError(f"exec {path!r}: {error}") from error
 
 
 def _reason(error: OSError) -> str:

@@ -1,10 +1,11 @@
 """Writing the log of a container: lines with time and stream, in numbered files of bounded size and number.
 
-A record is `<ns since the epoch> <o|e> <F|P> <bytes>\\n`, as in Kubernetes' container logs: F is a full line, whose newline is the
-record's; P a part, of a line beyond 16 KiB (where Docker splits, too) or of a last line without newline. Bytes are kept as they are.
+A record is `<ns since the epoch> <o|e> <F|P> <bytes>\\n`, as in Kubernetes' container logs: F is a full line,
+whose newline is the
+record's; P a part, of a line beyond 16 KiB (where Docker splits, too) or of a last line without newline.
+Bytes are kept as they are.
 """
 
-# ruff: noqa: PTH - pathlib is slow to import
 from __future__ import annotations
 
 import os
@@ -50,7 +51,8 @@ class Splitter:
 
 
 class Clock:
-    """Time stamps of one log: each later than the one before, so that lines keep their order when merged by time.
+    """Time stamps of one log: each later than the one before, so that lines keep their order when merged by
+    time.
 
     When the machine's clock goes back by more than a second, it is followed.
     """
@@ -84,18 +86,24 @@ class LogFile:
 
     def append(self, records: bytes) -> None:
         """Write whole records. A full disk loses lines, never the container: nothing is raised."""
-        if not records:
-            return
         try:
-            if self._size and self._size + len(records) > self._max_bytes:
-                self._rotate()
-            view = memoryview(records)
-            while view:
-                written = os.write(self._fd, view)
-                view = view[written:]
-                self._size += written
+            while records:
+                room = self._max_bytes - self._size
+                # Short lines grow several times: what came in one read may fill more than one file.
+                cut = len(records) if len(records) <= room else records.rfind(b"\n", 0, max(0, room)) + 1
+                if cut == 0 and self._size:
+                    self._rotate()
+                    continue
+                self._write(memoryview(records)[: cut or len(records)])
+                records = records[cut or len(records) :]
         except OSError:
             return
+
+    def _write(self, view: memoryview) -> None:
+        while view:
+            written = os.write(self._fd, view)
+            view = view[written:]
+            self._size += written
 
     def _rotate(self) -> None:
         following = self._open(self._number + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import signal
@@ -25,11 +26,9 @@ class Loop:
         self.watch(self._wake_read, READ, self._woken)
 
     def _woken(self, _events: int) -> None:
-        try:
+        with contextlib.suppress(BlockingIOError):
             while os.read(self._wake_read, 4096):
                 pass
-        except BlockingIOError:
-            pass
         self._on_child()
 
     def watch(self, fd: int, events: int, callback: Callable[[int], None]) -> None:
@@ -49,5 +48,7 @@ class Loop:
     def step(self, timeout: float | None) -> None:
         """Wait for something to happen, `timeout` seconds at most, and call back."""
         for key, events in self._selector.select(timeout):
-            if self._selector.get_map().get(key.fd) is key:  # an earlier callback of this round may have dropped it
+            if (
+                self._selector.get_map().get(key.fd) is key
+            ):  # an earlier callback of this round may have dropped it
                 key.data(events)

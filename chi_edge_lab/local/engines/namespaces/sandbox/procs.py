@@ -25,7 +25,10 @@ def read_text(path: str) -> str:
 
 
 def stat_fields(pid: int) -> list[str]:
-    """The fields of /proc/<pid>/stat from the third (state) on; the second may hold anything, `)` too. Raises OSError."""
+    """The fields of /proc/<pid>/stat from the third (state) on; the second may hold anything, `)` too.
+
+    Raises OSError.
+    """
     return read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()
 
 

@@ -1,10 +1,12 @@
-"""Messages between the engine and a shim: JSON with file descriptors, one to a packet of a SOCK_SEQPACKET socket.
+"""Messages between the engine and a shim: JSON with file descriptors, one to a packet of a SOCK_SEQPACKET
+socket.
 
 A packet has a size limit that depends on the machine, so a long message travels in a memory file of its own.
 """
 
 from __future__ import annotations
 
+import array
 import json
 import os
 import socket
@@ -19,7 +21,7 @@ _MAX_FDS = 8
 Message = dict[str, Any]
 
 
-class TooLong(ValueError):
+class TooLongError(ValueError):
     """The message exceeds what a shim takes."""
 
 
@@ -28,13 +30,13 @@ def make_socket() -> socket.socket:
 
 
 def send(connection: socket.socket, message: Message, fds: Sequence[int] = ()) -> None:
-    """Send one message. Raises OSError, TooLong."""
+    """Send one message. Raises OSError, TooLongError."""
     body = json.dumps(message).encode("ascii")
     if len(body) <= _INLINE:
         socket.send_fds(connection, [body], list(fds))
         return
     if len(body) > _MAX_MESSAGE:
-        raise TooLong(f"{len(body)} bytes")
+        raise TooLongError(f"{len(body)} bytes")
     memory = os.memfd_create("message", os.MFD_CLOEXEC)
     try:
         view = memoryview(body)
@@ -46,8 +48,11 @@ def send(connection: socket.socket, message: Message, fds: Sequence[int] = ()) -
 
 
 def receive(connection: socket.socket) -> tuple[Message | None, list[int]]:
-    """The next message and its descriptors (close-on-exec); (None, []) at the end. Raises OSError, ValueError."""
-    body, fds, _, _ = socket.recv_fds(connection, _INLINE, _MAX_FDS, socket.MSG_CMSG_CLOEXEC)
+    """The next message and its descriptors (close-on-exec); (None, []) at the end.
+
+    Raises OSError, ValueError.
+    """
+    body, fds = receive_packet(connection)
     if not body:
         close_all(fds)
         return None, []
@@ -67,10 +72,25 @@ def receive(connection: socket.socket) -> tuple[Message | None, list[int]]:
     return message, fds
 
 
+def receive_packet(connection: socket.socket) -> tuple[bytes, list[int]]:
+    """One packet and its descriptors, close-on-exec: `socket.recv_fds` forgets to pass its flags on.
+
+    Raises OSError.
+    """
+    fds = array.array("i")
+    body, extra, _, _ = connection.recvmsg(
+        _INLINE, socket.CMSG_LEN(_MAX_FDS * fds.itemsize), socket.MSG_CMSG_CLOEXEC
+    )
+    for level, kind, data in extra:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+    return body, list(fds)
+
+
 def _read_memory(memory: int) -> bytes:
     size = os.fstat(memory).st_size
     if size > _MAX_MESSAGE:
-        raise TooLong(f"{size} bytes")
+        raise TooLongError(f"{size} bytes")
     parts: list[bytes] = []
     offset = 0
     while offset < size:

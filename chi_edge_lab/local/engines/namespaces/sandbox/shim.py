@@ -1,13 +1,16 @@
-"""The supervisor of one container: makes it, keeps its log and its streams, serves the engine, notes how it ended.
+"""The supervisor of one container: makes it, keeps its log and its streams, serves the engine, notes how it
+ended.
 
-It is detached from whoever started it, so a container outlives the site's process. It reads `run.json` in the container's
-directory and writes `state.json` when pid 1 runs and `exit.json` when it has ended; the engine talks to it over `shim.sock` there.
+It is detached from whoever started it, so a container outlives the site's process. It reads `run.json` in the
+container's
+directory and writes `state.json` when pid 1 runs and `exit.json` when it has ended; the engine talks to it
+over `shim.sock` there.
 If it is killed the kernel kills pid 1 and with it everything in the container.
 """
 
-# ruff: noqa: PTH - pathlib is slow to import
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -20,7 +23,16 @@ from typing import Any
 from . import cgroups, procs, protocol, syscalls, workers
 from .build import Plan, SandboxError, spawn
 from .execs import Exec, Execs
-from .inside import ExecFailure, Namespaces, execute, read_report, report, set_stdio, take_terminal
+from .inside import (
+    ExecError,
+    execute,
+    give_pipes,
+    read_report,
+    report,
+    set_stdio,
+    take_terminal,
+)
+from .joining import Namespaces
 from .logfile import DIRECTORY, LogFile
 from .loop import READ, Loop
 from .stdio import MAX_ATTACHED, Stdio
@@ -31,9 +43,9 @@ _GRACE = 5.0  # seconds between SIGTERM to the shim (the machine goes down) and 
 
 
 def main(arguments: list[str]) -> int:
-    """`sandbox DIRECTORY REPORT_FD`: start a container; `sandbox --files DIRECTORY SOCKET_FD`: see `workers`."""
+    """`sandbox DIRECTORY REPORT_FD` starts a container; for `sandbox --files SOCKET_FD` see `workers`."""
     if arguments[0] == "--files":
-        return workers.serve_stopped(arguments[1], int(arguments[2]))
+        return workers.serve_stopped(int(arguments[1]))
     directory, report_fd = arguments[0], int(arguments[1])
     os.set_inheritable(report_fd, False)
     if os.fork():
@@ -92,7 +104,7 @@ class Shim:
             self._group.remove()
             self._answer({"error": str(error), "kind": "sandbox"})
             return 1
-        except ExecFailure as error:
+        except ExecError as error:
             self._group.remove()
             self._answer({"error": str(error), "kind": "command"})
             return 1
@@ -111,6 +123,7 @@ class Shim:
             },
         )
         self._answer({"pid": self._pid})
+        self._reap()  # a short program has ended before the loop could be told
         while self._ended is None:
             self._loop.step(self._timeout())
             self._stdio.drop_stalled()
@@ -120,10 +133,9 @@ class Shim:
         return 0
 
     def _answer(self, message: dict[str, Any]) -> None:
-        try:
+        # Who started us has gone; the container goes on.
+        with contextlib.suppress(OSError):
             os.write(self._report_fd, json.dumps(message).encode())
-        except OSError:
-            pass  # noqa: SIM105 who started us has gone; the container goes on
         os.close(self._report_fd)
 
     def _timeout(self) -> float | None:
@@ -150,13 +162,14 @@ class Shim:
             else:
                 ends.insert(0, os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
 
+        give_pipes(ends, plan["ids"][0])
+
         def body(up: int) -> int:
             self._become_program(up, ends, theirs)
             return 127
 
-        self._pid, status = spawn(Plan(**plan), body, self._group.add)
+        self._pid, status = spawn(Plan(**plan), body, self._adopt)
         try:
-            self._pid_started = procs.start_time(self._pid)
             self._started_at = time.time()
             protocol.close_all(ends)
             theirs.close()
@@ -166,23 +179,30 @@ class Shim:
             failure = read_report(text)
             if failure is not None:
                 os.waitpid(self._pid, 0)
-                raise ExecFailure(failure["message"])
+                raise ExecError(failure["message"])
             if run["tty"]:
-                _, fds, _, _ = socket.recv_fds(ours, 1, 1, socket.MSG_CMSG_CLOEXEC)
+                _, fds = protocol.receive_packet(ours)
                 if not fds:
                     raise SandboxError("the container ended before it had a terminal")
                 self._master = fds[0]
                 outputs = [(self._master, "stdout")]
                 stdin = os.dup(self._master) if run["interactive"] else None
-            self._namespaces = Namespaces(self._pid)
         finally:
             os.close(status)
             ours.close()
         self._loop = Loop(self._reap)
         log = LogFile(DIRECTORY, run["log_bytes"], run["log_files"])
         self._stdio = Stdio(self._loop, log, outputs, stdin, tty=run["tty"])
-        self._execs = Execs(self._loop, self._namespaces, self._group.add_self, run["max_execs"])
+        self._execs = Execs(
+            self._loop, self._namespaces, plan["ids"][0], self._group.add_self, run["max_execs"]
+        )
         signal.signal(signal.SIGTERM, self._terminate)
+
+    def _adopt(self, pid: int, namespaces: Namespaces) -> None:
+        """Pid 1 is there and waits."""
+        self._group.add(pid)
+        self._pid_started = procs.start_time(pid)
+        self._namespaces = namespaces
 
     def _become_program(self, up: int, ends: list[int], connection: socket.socket) -> None:
         """In pid 1."""
@@ -195,13 +215,9 @@ class Shim:
                 take_terminal(slave)
             else:
                 set_stdio(*ends)
-            try:
-                syscalls.unshare(syscalls.CLONE_NEWCGROUP)
-            except OSError:
-                pass  # noqa: SIM105 only hides the name of the group
             os.makedirs(run["workdir"], exist_ok=True)
             execute(run["argv"], run["environment"], run["workdir"])
-        except ExecFailure as error:
+        except ExecError as error:
             report(up, "command", str(error))
         except (OSError, ValueError) as error:
             report(up, "error", str(error))
@@ -235,7 +251,12 @@ class Shim:
         self._reap()
         write_json(
             "exit.json",
-            {"run": self._run["run"], "exit_code": exit_code, "finished_at": time.time(), "error": self._group.verdict()},
+            {
+                "run": self._run["run"],
+                "exit_code": exit_code,
+                "finished_at": time.time(),
+                "error": self._group.verdict(),
+            },
         )
         os.unlink(protocol.SOCKET_NAME)
         self._namespaces.close()
@@ -246,10 +267,8 @@ class Shim:
     # -- the engine's requests
 
     def _listen(self) -> None:
-        try:
+        with contextlib.suppress(FileNotFoundError):
             os.unlink(protocol.SOCKET_NAME)
-        except FileNotFoundError:
-            pass  # noqa: SIM105 contextlib is slow to import
         self._listener = protocol.make_socket()
         # A relative name: an absolute one may be longer than the 108 bytes that a socket address holds.
         self._listener.bind(protocol.SOCKET_NAME)
@@ -291,10 +310,9 @@ class Shim:
         try:
             self._dispatch(connection, message, fds)
         except (OSError, KeyError, TypeError) as error:
-            try:
+            # It has gone.
+            with contextlib.suppress(OSError):
                 protocol.send(connection, {"event": "failed", "kind": "error", "message": str(error)})
-            except OSError:
-                pass  # noqa: SIM105 it has gone
 
     def _dispatch(self, connection: socket.socket, message: dict[str, Any], fds: list[int]) -> None:
         operation = message["op"]

@@ -14,7 +14,9 @@ from .logfile import Clock, LogFile, Splitter
 from .loop import READ, WRITE, Loop
 
 _CHUNK = 65536
-_HIGH = 256 * 1024  # bytes waiting for one client: the container's output is held back, as a slow terminal does
+_HIGH = (
+    256 * 1024
+)  # bytes waiting for one client: the container's output is held back, as a slow terminal does
 _STALL = 10.0  # seconds: a client that takes nothing for so long while others wait is let go
 _STDIN_HIGH = 64 * 1024
 MAX_ATTACHED = 32
@@ -30,7 +32,9 @@ class _Client:
 class Stdio:
     """Pumps. `outputs` are (descriptor, "stdout" | "stderr"); `stdin` a descriptor or None."""
 
-    def __init__(self, loop: Loop, log: LogFile, outputs: list[tuple[int, str]], stdin: int | None, *, tty: bool) -> None:
+    def __init__(
+        self, loop: Loop, log: LogFile, outputs: list[tuple[int, str]], stdin: int | None, *, tty: bool
+    ) -> None:
         self._loop = loop
         self._log = log
         self._clock = Clock()
@@ -100,14 +104,20 @@ class Stdio:
 
     def release(self) -> None:
         """Read on whatever the clients do: pid 1 has ended and what is left is bounded."""
-        self._clients, dropped = [client for client in self._clients if len(client.waiting) <= _HIGH], self._clients
+        self._clients, dropped = (
+            [client for client in self._clients if len(client.waiting) <= _HIGH],
+            self._clients,
+        )
         for client in dropped:
             if client not in self._clients:
                 self._close(client)
         self._hold()
 
     def drop_stalled(self) -> None:
-        """Let go of clients that hold back the container's output and take nothing. To be called now and then."""
+        """Let go of clients that hold back the container's output and take nothing.
+
+        To be called now and then.
+        """
         for client in list(self._clients):
             if len(client.waiting) > _HIGH and time.monotonic() - client.moved > _STALL:
                 self._drop(client)

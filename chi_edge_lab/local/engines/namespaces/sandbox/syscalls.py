@@ -36,7 +36,15 @@ _AT_FDCWD = -100
 _AT_RECURSIVE = 0x8000
 _MOUNT_ATTR_RDONLY = 0x1
 _SYS_MOUNT_SETATTR = 442  # the same number on every architecture
-_SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41, "ppc64le": 203, "s390x": 217, "armv7l": 218, "i686": 217}
+_SYS_PIVOT_ROOT = {
+    "x86_64": 155,
+    "aarch64": 41,
+    "riscv64": 41,
+    "ppc64le": 203,
+    "s390x": 217,
+    "armv7l": 218,
+    "i686": 217,
+}
 
 # Docker's default set: what a root inside may do, in its own user namespace only.
 CONTAINER_CAPABILITIES = (
@@ -141,7 +149,8 @@ def make_read_only(target: str) -> None:
     )
     if result == 0:
         return
-    # Before Linux 5.12: remount, keeping the flags that a user namespace may not clear. Only the top mount becomes read-only then.
+    # Before Linux 5.12: remount, keeping the flags that a user namespace may not clear. Only the top mount
+    # becomes read-only then.
     kept = os.statvfs(target).f_flag & (MS_NOSUID | MS_NODEV | MS_NOEXEC)
     mount("", target, "", MS_REMOUNT | MS_BIND | MS_RDONLY | kept)
 
@@ -157,7 +166,10 @@ def die_with_parent(signal_number: int = 9) -> None:
 
 
 def hide_from_ptrace() -> None:
-    """Forbid processes of the container to open our /proc/<pid>/fd or to trace us, until the next exec. Raises OSError."""
+    """Forbid processes of the container to open our /proc/<pid>/fd or to trace us, until the next exec.
+
+    Raises OSError.
+    """
     _check(_libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0), "PR_SET_DUMPABLE")
 
 
@@ -165,7 +177,10 @@ def drop_privileges() -> None:
     """Keep only Docker's capability set and set NO_NEW_PRIVS. Raises OSError."""
     for capability in range(_LAST_CAPABILITY + 1):
         # EINVAL beyond the kernel's last capability is expected, the set itself is checked by capset below.
-        if capability not in CONTAINER_CAPABILITIES and _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) < 0:
+        if (
+            capability not in CONTAINER_CAPABILITIES
+            and _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) < 0
+        ):
             break
     _libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     header = _CapabilityHeader(_CAPABILITY_VERSION_3, 0)

@@ -11,7 +11,7 @@ from typing import Any
 
 from . import protocol, syscalls
 from .build import Plan, SandboxError, spawn
-from .inside import Namespaces
+from .joining import Namespaces
 
 _SOCKET_KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 
@@ -26,7 +26,8 @@ def start(
 ) -> None:
     """Fork a helper that does it and answers on `connection` itself."""
     if operation != "socket":
-        from . import archive  # noqa: F401 now, while the host's files are in sight: nothing can be imported inside
+        # Now, while the host's files are in sight: nothing can be imported inside.
+        from . import archive  # noqa: F401
     helper = os.fork()
     if helper:
         expect(helper)
@@ -67,18 +68,19 @@ def perform(operation: str, connection: socket.socket, message: dict[str, Any], 
     except archive.ArchiveError as error:
         protocol.send(connection, {"event": "failed", "kind": error.kind, "message": str(error)})
     except (OSError, MemoryError, RecursionError) as error:
-        protocol.send(connection, {"event": "failed", "kind": "error", "message": f"{operation} archive: {error}"})
+        protocol.send(
+            connection, {"event": "failed", "kind": "error", "message": f"{operation} archive: {error}"}
+        )
     else:
         protocol.send(connection, {"event": "done", **answer})
 
 
-def serve_stopped(directory: str, socket_fd: int) -> int:
-    """One archive operation on a container that does not run: in the same sandbox, with this program as its pid 1."""
+def serve_stopped(socket_fd: int) -> int:
+    """One archive operation on a container that does not run: the same sandbox, this program its pid 1."""
     connection = socket.socket(fileno=socket_fd)
     connection.set_inheritable(False)
     os.setsid()
-    os.chdir(directory)
-    from . import archive  # noqa: F401 see start
+    from . import archive  # noqa: F401 as in `start`
 
     message, fds = protocol.receive(connection)
     if message is None:
@@ -96,7 +98,7 @@ def serve_stopped(directory: str, socket_fd: int) -> int:
     syscalls.become_subreaper()
     syscalls.die_with_parent()
     try:
-        pid, status = spawn(Plan(**plan), body, lambda _pid: None)
+        pid, status = spawn(Plan(**plan), body, lambda _pid, namespaces: namespaces.close())
     except (SandboxError, OSError) as error:
         protocol.send(connection, {"event": "failed", "kind": "sandbox", "message": str(error)})
         return 1
