@@ -8,14 +8,11 @@ and Ctrl-C ends it with a sentence of what state things are in.
 
 from __future__ import annotations
 
-import asyncio
-import functools
 import math
-import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from chi_edge_lab import display
 from chi_edge_lab.core import (
@@ -38,14 +35,28 @@ from chi_edge_lab.core import (
 )
 from chi_edge_lab.core.progress import Cancel, OnProgress
 from chi_edge_lab.errors import BadInput, Conflict, ExecTimeout, NotFound
+from chi_edge_lab.exitcode import ExitCode
+from chi_edge_lab.twins import AsyncTwins
 from chi_edge_lab.zun import Client
 from chi_edge_lab.zun import models as zun
 
 __all__ = [
-    "DEFAULT_IMAGE_DRIVER", "DEFAULT_NETWORK", "Container", "ExitCode", "associate_floating_ip", "create_container",
-    "destroy_container", "download", "execute", "get_container", "get_logs", "list_containers", "snapshot_container",
-    "upload", "wait_for_active",
-]  # fmt: skip
+    "DEFAULT_IMAGE_DRIVER",
+    "DEFAULT_NETWORK",
+    "Container",
+    "ExitCode",
+    "associate_floating_ip",
+    "create_container",
+    "destroy_container",
+    "download",
+    "execute",
+    "get_container",
+    "get_logs",
+    "list_containers",
+    "snapshot_container",
+    "upload",
+    "wait_for_active",
+]
 
 DEFAULT_IMAGE_DRIVER = "docker"
 DEFAULT_NETWORK = "containernet1"
@@ -53,32 +64,6 @@ DEFAULT_START_TIMEOUT = (
     30 * 60
 )  # seconds; an image may have to be pulled over an edge device's uplink (python-chi's number)
 SHOWS = ("text", "widget")
-Result = TypeVar("Result")
-
-
-class ExitCode(str):
-    """The exit code of a command as python-chi gives it, a str ("0", "None" when the command still runs),
-    that also equals its number.
-
-    So `code == "0"`, `code == 0` and `int(code)` all work, whichever a notebook was written for.
-    """
-
-    __slots__ = ()
-
-    @property
-    def number(self) -> int | None:
-        """The exit code, None when the command still runs."""
-        return int(self) if self.lstrip("-").isdigit() else None
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, int) and not isinstance(other, bool):
-            return self.number == other
-        return str.__eq__(self, other) if isinstance(other, str) else False
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    __hash__ = str.__hash__
 
 
 def _client() -> Client:
@@ -91,7 +76,7 @@ def _client() -> Client:
     return client_for(sites.current())
 
 
-class Container:
+class Container(AsyncTwins):
     """A container, described by its arguments and, once submitted, there on the site.
 
     Attributes: `name, image_ref, exposed_ports, reservation_id, start, start_timeout, runtime, command,
@@ -138,10 +123,14 @@ class Container:
     @classmethod
     def _of(cls, found: Any, client: Client | None) -> Container:
         made = cls(
-            name=found.name, image_ref=found.image, exposed_ports=list(found.ports or []),
-            runtime=getattr(found, "runtime", None), command=list(getattr(found, "command", None) or []) or None,
-            workdir=getattr(found, "workdir", None), environment=getattr(found, "environment", None),
-        )  # fmt: skip
+            name=found.name,
+            image_ref=found.image,
+            exposed_ports=list(found.ports or []),
+            runtime=getattr(found, "runtime", None),
+            command=list(getattr(found, "command", None) or []) or None,
+            workdir=getattr(found, "workdir", None),
+            environment=getattr(found, "environment", None),
+        )
         made.id, made._status, made._site = found.uuid, found.status, client
         created = getattr(found, "created_at", None)
         made._created_at = created if isinstance(created, datetime) else None
@@ -200,17 +189,22 @@ class Container:
             f"<Container {self.name!r} {self._status or 'not submitted'}{f' {self.id}' if self.id else ''}>"
         )
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+    def _repr_mimebundle_(self, **_kwargs: Any) -> dict[str, str]:
         """The last known state, for a saved notebook: static, and without environment variables."""
         return {"text/plain": repr(self), "text/html": display.table(self._rows(self._status))}
 
     def _rows(self, status: str | None, reason: str | None = None) -> dict[str, Any]:
         rows = {
-            "Container": self.name, "ID": self.id or "not submitted", "Status": status or "not submitted", "Reason": reason,
-            "Image": self.image_ref, "Created at": self._created_at,
+            "Container": self.name,
+            "ID": self.id or "not submitted",
+            "Status": status or "not submitted",
+            "Reason": reason,
+            "Image": self.image_ref,
+            "Created at": self._created_at,
             "Exposed ports": ", ".join(str(port) for port in self.exposed_ports or []),
-            "Reservation ID": self.reservation_id, "Runtime": self.runtime,
-        }  # fmt: skip
+            "Reservation ID": self.reservation_id,
+            "Runtime": self.runtime,
+        }
         return {name: value for name, value in rows.items() if value not in (None, "")}
 
     def _there(self) -> str:
@@ -257,12 +251,24 @@ class Container:
                 )
             self.id = None
             found = create.create(
-                self.client, name=self.name, image=self.image_ref, command=self.command, environment=self.environment,
-                exposed_ports=self.exposed_ports, reservation_id=self.reservation_id, start=self.start, timeout=limit,
-                wait_until_running=wait_for_active, runtime=self.runtime, workdir=self.workdir, interactive=self.command in (None, "", []) or None,
-                device_profiles=self.device_profiles or None, on_progress=on_progress or display.stages(self.name), cancel=cancel,
+                self.client,
+                name=self.name,
+                image=self.image_ref,
+                command=self.command,
+                environment=self.environment,
+                exposed_ports=self.exposed_ports,
+                reservation_id=self.reservation_id,
+                start=self.start,
+                timeout=limit,
+                wait_until_running=wait_for_active,
+                runtime=self.runtime,
+                workdir=self.workdir,
+                interactive=self.command in (None, "", []) or None,
+                device_profiles=self.device_profiles or None,
+                on_progress=on_progress or display.stages(self.name),
+                cancel=cancel,
                 on_created=self._become,
-            )  # fmt: skip
+            )
             self._become(found)
         if show:
             self.show(show)
@@ -407,42 +413,6 @@ class Container:
         """Unbind `fip` and give it back to the site."""
         floating_ips.release(self.client, fip)
 
-    # -- async twins: the same calls for those who await; cancelling the task cancels the call ---------
-
-    async def asubmit(self, *args: Any, **kwargs: Any) -> Container | None:
-        """`submit` for `await`."""
-        return await _in_thread(self.submit, *args, **kwargs)
-
-    async def await_status(self, *args: Any, **kwargs: Any) -> None:
-        """`wait` for `await`."""
-        await _in_thread(self.wait, *args, **kwargs)
-
-    async def aexecute(self, *args: Any, **kwargs: Any) -> tuple[str, ExitCode]:
-        """`execute` for `await`."""
-        return await _in_thread(self.execute, *args, **kwargs)
-
-    async def aupload(self, *args: Any, **kwargs: Any) -> None:
-        """`upload` for `await`."""
-        await _in_thread(self.upload, *args, **kwargs)
-
-    async def adownload(self, *args: Any, **kwargs: Any) -> None:
-        """`download` for `await`."""
-        await _in_thread(self.download, *args, **kwargs)
-
-    async def adelete(self) -> None:
-        """`delete` for `await`."""
-        await _in_thread(self.delete)
-
-
-async def _in_thread(call: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
-    stop = threading.Event()
-    kwargs.setdefault("cancel", stop.is_set)
-    try:
-        return await asyncio.to_thread(functools.partial(call, *args, **kwargs))
-    except asyncio.CancelledError:
-        stop.set()
-        raise
-
 
 # -- the functions ------------------------------------------------------------------------------------
 
@@ -468,15 +438,31 @@ def create_container(
         hints.setdefault("platform_version", platform_version)
     extra = {key: value for key, value in kwargs.items() if value not in (None, [], {})}
     container = Container(
-        name, image or "", exposed_ports, reservation_id, start, int(start_timeout or 0), extra.get("runtime"), extra.get("command"),
-        extra.get("workdir"), extra.get("environment"), extra.get("device_profiles"),
-    )  # fmt: skip
+        name,
+        image or "",
+        exposed_ports,
+        reservation_id,
+        start,
+        int(start_timeout or 0),
+        extra.get("runtime"),
+        extra.get("command"),
+        extra.get("workdir"),
+        extra.get("environment"),
+        extra.get("device_profiles"),
+    )
     container._site = client
     found = create.create(
-        client, name=name, image=image or "", exposed_ports=exposed_ports, reservation_id=reservation_id, start=start, hints=hints,
-        timeout=_limit(start_timeout, "start_timeout") or DEFAULT_START_TIMEOUT, on_progress=display.stages(name),
+        client,
+        name=name,
+        image=image or "",
+        exposed_ports=exposed_ports,
+        reservation_id=reservation_id,
+        start=start,
+        hints=hints,
+        timeout=_limit(start_timeout, "start_timeout") or DEFAULT_START_TIMEOUT,
+        on_progress=display.stages(name),
         **extra,
-    )  # fmt: skip
+    )
     container._become(found)
     return container
 
@@ -604,7 +590,8 @@ def _run(
         if timeout is not None:
             raise
         warnings.warn(
-            f"{error.message} Its output so far is returned. Use run(), or execute(..., timeout=seconds), to wait for its end.",
+            f"{error.message} Its output so far is returned. "
+            "Use run(), or execute(..., timeout=seconds), to wait for its end.",
             stacklevel=3,
         )
         return {"output": error.output, "exit_code": None, "exec_id": None, "proxy_url": None}
