@@ -48,7 +48,7 @@ class AsyncTwins:
 
 
 async def _in_thread(call: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
-    import asyncio  # takes a tenth of a second to load, and most notebooks never await
+    import asyncio  # takes as long as all the rest of the package, and few await
 
     stop = threading.Event()
     kwargs.setdefault("cancel", stop.is_set)

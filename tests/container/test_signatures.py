@@ -15,7 +15,8 @@ from chi_edge_lab.exitcode import ExitCode
 REQUIRED = inspect.Parameter.empty
 SEED: dict[str, list[tuple[str, Any]]] = {
     "Container": [
-        ("name", REQUIRED), ("image_ref", REQUIRED), ("exposed_ports", REQUIRED), ("reservation_id", None), ("start", True),
+        ("name", REQUIRED), ("image_ref", REQUIRED), ("exposed_ports", REQUIRED), ("reservation_id", None),
+        ("start", True),
         ("start_timeout", 0), ("runtime", None), ("command", None), ("workdir", None), ("environment", None),
         ("device_profiles", None),
     ],

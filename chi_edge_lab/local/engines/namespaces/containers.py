@@ -31,10 +31,13 @@ Step = tuple[signal.Signals, float]  # a signal and how long to wait after it, i
 class Containers:
     """All containers of one directory. Thread-safe; changes of one container are made one after the other."""
 
-    def __init__(self, directory: Path, ids: tuple[int, int], limits: Limits) -> None:
+    def __init__(
+        self, directory: Path, ids: tuple[int, int], limits: Limits, *, outbound: bool = False
+    ) -> None:
         self._directory = directory
         self._ids = ids
         self._limits = limits
+        self._outbound = outbound
         self._prefix = hashlib.sha256(os.fsencode(directory)).hexdigest()[:8]
         self._locks_lock = threading.Lock()
         self._locks: dict[str, threading.RLock] = {}
@@ -100,7 +103,7 @@ class Containers:
         with self.lock(spec.id):
             if home.path.exists():
                 raise EngineError(f"There is a container {spec.id} already.")
-            record = make_record(spec, template, self._ids)
+            record = make_record(spec, template, self._ids, outbound=self._outbound)
             new = Home(self._directory / f".new-{spec.id}")
             trees.remove(new.path)
             try:
@@ -150,6 +153,7 @@ class Containers:
                 "log_bytes": self._limits.log_bytes,
                 "log_files": self._limits.log_files,
                 "max_execs": self._limits.execs,
+                "outbound": record.outbound,
             },
         )
 

@@ -15,8 +15,10 @@ import stat
 import tarfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import IO, Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing itself is slow to import
+    from typing import IO, Any
 
 _CHUNK = 256 * 1024
 _MAX_TIME = 2**33  # seconds; tar's plain field ends there, and no file is younger
@@ -31,12 +33,12 @@ class ArchiveError(Exception):
         self.kind = kind
 
 
-@dataclass
 class Limits:
     """How much one archive may hold; counted down."""
 
-    members: int
-    bytes: int
+    def __init__(self, members: int, size: int) -> None:
+        self.members = members
+        self.bytes = size
 
     def take(self, size: int) -> None:
         """Count a member. Raises ArchiveError."""

@@ -18,10 +18,9 @@ import socket
 import struct
 import sys
 import time
-from typing import Any
 
 from . import cgroups, procs, protocol, syscalls, workers
-from .build import Plan, SandboxError, spawn
+from .build import SandboxError, spawn
 from .execs import Exec, Execs
 from .inside import (
     ExecError,
@@ -35,7 +34,12 @@ from .inside import (
 from .joining import Namespaces
 from .logfile import DIRECTORY, LogFile
 from .loop import READ, Loop
+from .plan import Plan
 from .stdio import MAX_ATTACHED, Stdio
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing itself is slow to import
+    from typing import Any
 
 _MAX_CONNECTIONS = 256
 _DRAIN = 2.0  # seconds for what is left in the pipes when pid 1 has ended
@@ -90,6 +94,7 @@ class Shim:
         self._commands: dict[int, Exec] = {}
         self._connections: dict[int, socket.socket] = {}
         self._master: int | None = None
+        self._helpers: list[int] = []  # children from before there is somebody to expect them
 
     # -- start
 
@@ -143,10 +148,7 @@ class Shim:
 
     def _start(self) -> None:
         run = self._run
-        plan = dict(run["plan"])
-        for key in ("binds", "files"):
-            plan[key] = tuple(tuple(item) for item in plan[key])
-        plan["ids"] = tuple(plan["ids"])
+        plan = Plan.from_message(run["plan"])
         outputs: list[tuple[int, str]] = []
         stdin: int | None = None
         ends: list[int] = []
@@ -162,13 +164,13 @@ class Shim:
             else:
                 ends.insert(0, os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
 
-        give_pipes(ends, plan["ids"][0])
+        give_pipes(ends, plan.ids[0])
 
         def body(up: int) -> int:
             self._become_program(up, ends, theirs)
             return 127
 
-        self._pid, status = spawn(Plan(**plan), body, self._adopt)
+        self._pid, status = spawn(plan, body, self._adopt)
         try:
             self._started_at = time.time()
             protocol.close_all(ends)
@@ -193,9 +195,9 @@ class Shim:
         self._loop = Loop(self._reap)
         log = LogFile(DIRECTORY, run["log_bytes"], run["log_files"])
         self._stdio = Stdio(self._loop, log, outputs, stdin, tty=run["tty"])
-        self._execs = Execs(
-            self._loop, self._namespaces, plan["ids"][0], self._group.add_self, run["max_execs"]
-        )
+        self._execs = Execs(self._loop, self._namespaces, plan.ids[0], self._group.add_self, run["max_execs"])
+        for helper in self._helpers:
+            self._execs.expect(helper)
         signal.signal(signal.SIGTERM, self._terminate)
 
     def _adopt(self, pid: int, namespaces: Namespaces) -> None:
@@ -203,6 +205,10 @@ class Shim:
         self._group.add(pid)
         self._pid_started = procs.start_time(pid)
         self._namespaces = namespaces
+        if self._run["outbound"]:
+            from . import outbound
+
+            outbound.start(namespaces, self._run["plan"]["ids"][0], self._helpers.append)
 
     def _become_program(self, up: int, ends: list[int], connection: socket.socket) -> None:
         """In pid 1."""
