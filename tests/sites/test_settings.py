@@ -76,8 +76,8 @@ def test_an_application_credential_drops_its_project_and_a_stale_user(auth_type:
 
 
 def test_an_application_credential_by_name_keeps_its_user() -> None:
-    environ = {"OS_AUTH_URL": URL, "OS_APPLICATION_CREDENTIAL_NAME": "n", "OS_APPLICATION_CREDENTIAL_SECRET": "s",
-               "OS_USERNAME": "u"}  # fmt: skip
+    environ = {"OS_AUTH_URL": URL, "OS_APPLICATION_CREDENTIAL_NAME": "n", "OS_USERNAME": "u",
+               "OS_APPLICATION_CREDENTIAL_SECRET": "s"}  # fmt: skip
     settings = found(environ)
     assert settings.auth["username"] == "u"
     assert settings.notes == ()

@@ -225,7 +225,7 @@ def test_names(name: str, *, k8s: bool, docker: bool) -> None:
             "the shell has ended with exit code 1",
             1,
         ),
-        (b'exec: "/bin/sh": stat /bin/sh: no such file or directory', "the image has no shell (/bin/sh)", None),
+        (b'exec: "/bin/sh": stat /bin/sh: no such file', "the image has no shell (/bin/sh)", None),
         (b'{"status": ', '{"status":', None),
         (b"\xff\xfe", "\ufffd\ufffd", None),
     ],

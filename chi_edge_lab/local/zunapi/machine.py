@@ -298,9 +298,9 @@ class Containers:
         task = row.task_state
         row = self.change(row, task_state=None) if task else row
         if row.status == states.CREATING or task == "container_creating":
-            self.site.engine.remove(row.uuid)
             reason = "Container failed to create correctly"
             self.change(row, status=states.ERROR, status_reason=reason, wanted=False)
+            self.site.engine.remove(row.uuid)  # after it is no longer wanted: its end is reported too
         elif row.status == states.DELETING or task == "container_deleting":
             self._enqueue(row, self._delete)
         elif row.status == states.DELETED:
