@@ -25,9 +25,18 @@ STAGES = {
     "running": "running",
 }
 _NO_IMAGE = (
-    "image not found", "no such image", "not found in the catalogue", "manifest unknown", "manifest for", "pull access denied",
-    "repository does not exist", "could not find image", "imagenotfound", "no image", "download image",
-)  # fmt: skip
+    "image not found",
+    "no such image",
+    "not found in the catalogue",
+    "manifest unknown",
+    "manifest for",
+    "pull access denied",
+    "repository does not exist",
+    "could not find image",
+    "imagenotfound",
+    "no image",
+    "download image",
+)
 _CATALOGUE_LONGEST = 20  # names listed in a message
 
 

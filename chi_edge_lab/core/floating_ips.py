@@ -33,7 +33,8 @@ def allocate(client: Client) -> FloatingIP:
             if not one.port_id and one.floating_ip_address
         ]
         hint = (
-            f"Unbound in your project, maybe in use by others of it: {', '.join(unbound)}. Name one to take it."
+            f"Unbound in your project, maybe in use by others of it: {', '.join(unbound)}. "
+            "Name one to take it."
             if unbound
             else "Release one that is no longer used, or ask for more quota."
         )
@@ -114,9 +115,11 @@ def attach(
         if fresh:
             release(client, _address(floating))
         raise Conflict(
-            f"The floating IP {_address(floating)} could not be bound to container {wait.label(container)}: {error.message}",
-            hint="Somebody may have taken it in the same moment." if not fresh else "", request_id=error.request_id,
-        ) from error  # fmt: skip
+            f"The floating IP {_address(floating)} could not be bound to container {wait.label(container)}: "
+            f"{error.message}",
+            hint="Somebody may have taken it in the same moment." if not fresh else "",
+            request_id=error.request_id,
+        ) from error
     return _address(floating)
 
 

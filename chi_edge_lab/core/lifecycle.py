@@ -134,7 +134,8 @@ def delete(
             if timeout is not None and time.monotonic() - began > timeout:
                 raise WaitTimeout(
                     f"Container {uuid} could not be deleted within {timeout:g} s: {error.message}",
-                    hint="Zun does not delete what is being created; try again when that has ended, or ask the site's operators.",
+                    hint="Zun does not delete what is being created; try again when that has ended, "
+                    "or ask the site's operators.",
                     request_id=error.request_id,
                 ) from error
             reporter.sleep(

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import time
 
+from typing_extensions import Self
+
 from chi_edge_lab.errors import NotSupported
 from chi_edge_lab.zun import Client, Socket
 
@@ -97,7 +99,7 @@ class Terminal:
         """End the shell and the connection."""
         self._socket.close()
 
-    def __enter__(self) -> Terminal:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -17,18 +17,16 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from chi_edge_lab.core import archive, bulk, paths, scripts, shell
+from chi_edge_lab.core import archive, blind, bulk, paths, scripts, shell, upload_scripts
 from chi_edge_lab.core.localtree import TEMPORARY, Item, Source, read_pieces
 from chi_edge_lab.core.progress import Reporter
 from chi_edge_lab.core.result import TransferResult
 from chi_edge_lab.core.shell import Reply
 from chi_edge_lab.errors import (
-    BadRequest,
     Cancelled,
     EdgeLabError,
     InvalidState,
     NoShell,
-    NotFound,
     OverQuota,
     ServerError,
     TransferError,
@@ -43,44 +41,7 @@ _APPEND_AFTER = (
     16  # parts of a large file before they are put together, so that little lies in the container twice
 )
 _RETRIES = 2  # of one part, where the site did not answer
-_FULL = 52
-_CONFLICT = 53
 _PLAIN_PATH = re.compile(rb"/[A-Za-z0-9_./-]*")
-
-# $1: destination, $2: name in it, $3: name of the temporary directory. Fields are separated by NUL.
-_PREPARE = f"""{scripts.ENTER}[ -w . ]||exit {scripts.DENIED}
-[ -d "./$2" ]&&k=d||k=f;[ -e "./$2" ]||[ -L "./$2" ]||k=-
-(umask 077;mkdir "./$3" "./$3/t") 2>&1||exit {scripts.FAILED}
-find . -maxdepth 1 -name '{TEMPORARY}*' -type d -mmin +1440 -exec rm -rf {{}} + 2>/dev/null
-v=-;command -v tar >/dev/null&&v=$(tar --version 2>&1 </dev/null|head -n 1)
-s=-;command -v sha256sum >/dev/null&&command -v xargs >/dev/null&&s=y
-printf '%s\\0' "$(pwd -P;echo x)" $k "$v" $s "$(id -u 2>/dev/null)" "$(id -g 2>/dev/null)" "$(df -Pk . 2>/dev/null|tail -n 1)" """
-
-# $1: temporary directory, $2: number of the large file, $3: its path, $4: mode, $5: bytes there must be by
-# now
-_APPEND = f"""cd "$1/p/$2" 2>/dev/null||exit {scripts.MISSING}
-for f in *;do [ -f "$f" ]||continue;cat "$f" >>"$1/t/$3" 2>&1||exit {_FULL};rm -f "$f";done
-z=$(stat -c %s "$1/t/$3" 2>/dev/null||wc -c <"$1/t/$3");chmod $4 "$1/t/$3";echo $((z));[ $((z)) = $5 ]||exit {_FULL}"""
-
-# Lists reach xargs through a pipe: busybox runs its own tools in a child that shares the list's file offset
-# and, ending, sets it back, so that names come twice. sha256 of the list of sha256 of the files named in
-# x/files; a file name with a backslash or newline gets a leading backslash from GNU
-_SUMS = r"""cd "$1/t"||exit 40
-cat ../x/files|xargs -0 sha256sum 2>/dev/null|sed -n 's/^\\\{0,1\}\([0-9a-f]\{64\}\)  .*/\1/p'"""
-_SUM_OF_SUMS = _SUMS + "|sha256sum|cut -c1-64"
-
-# $1: temporary directory, $2: its name in the destination's folder, $3: name. First look for what stands in
-# the way, then move.
-_PLACE = f"""cd "$1/t"||exit {scripts.MISSING}
-if [ -s ../x/links ];then cat ../x/links|xargs -0 -n 2 ln -s -- 2>&1||exit {scripts.FAILED};fi
-if [ -s ../x/modes ];then cat ../x/modes|xargs -0 -n 2 chmod 2>&1||exit {scripts.FAILED};fi
-D=../..
-c(){{ for f in "$1"/* "$1"/.[!.]* "$1"/..?*;do [ -e "$f" ]||[ -L "$f" ]||continue;n=$2/${{f##*/}}
-if [ -d "$f" ]&&[ ! -L "$f" ];then if [ -d "$n" ];then c "$f" "$n";elif [ -e "$n" ]||[ -L "$n" ];then printf %s "$n";exit {_CONFLICT};fi
-elif [ -d "$n" ]&&[ ! -L "$n" ];then printf %s "$n";exit {_CONFLICT};fi;done;}}
-m(){{ for f in "$1"/* "$1"/.[!.]* "$1"/..?*;do [ -e "$f" ]||[ -L "$f" ]||continue;n=$2/${{f##*/}}
-if [ -d "$f" ]&&[ ! -L "$f" ]&&[ -d "$n" ];then m "$f" "$n";else [ -L "$n" ]&&rm -f "$n";mv -f "$f" "$2/" 2>&1||exit {scripts.FAILED};fi;done;}}
-c . "$D";m . "$D";cd ../..&&rm -rf "./$2";exit 0"""
 
 
 @dataclass
@@ -106,6 +67,10 @@ class _Road:
     batch_size: int = 0
 
     @property
+    def target(self) -> bytes:
+        return paths.join(self.folder, self.source.name)
+
+    @property
     def temporary(self) -> bytes:
         return paths.join(self.folder, self.token.encode())
 
@@ -122,7 +87,7 @@ def upload(
     except (NoShell, InvalidState) as error:
         if client.dialect.archive_runs_tar:
             raise
-        return _upload_blindly(client, uuid, source, raw, reporter, began, error)
+        return blind.upload(client, uuid, source, raw, reporter, began, error)
     unchanged = f"{paths.shown(raw)} in the container is as it was"
     try:
         _send(road)
@@ -142,14 +107,18 @@ def upload(
     files = [item for item in source.items if item.kind == "file"]
     reporter.report("done", "uploaded and verified", done=source.size, total=source.size)
     return TransferResult(
-        paths.to_text(paths.join(road.folder, source.name)), len(files), source.size, time.monotonic() - began, verified,
+        paths.to_text(paths.join(road.folder, source.name)),
+        len(files),
+        source.size,
+        time.monotonic() - began,
+        verified,
         None if source.is_folder else road.sums[source.name],
-    )  # fmt: skip
+    )
 
 
 def _prepare(client: Client, uuid: str, source: Source, raw: bytes, reporter: Reporter) -> _Road:
     token = f"{TEMPORARY}{secrets.token_hex(8)}"
-    reply = shell.run(client, uuid, _PREPARE, raw, source.name, token)
+    reply = shell.run(client, uuid, upload_scripts.PREPARE, raw, source.name, token)
     if reply.code == scripts.MISSING:
         raise TransferError(
             f"The folder {paths.shown(raw)} does not exist in the container.",
@@ -183,21 +152,23 @@ def _prepare(client: Client, uuid: str, source: Source, raw: bytes, reporter: Re
     try:
         if kind == b"d" and not source.is_folder:
             raise TransferError(
-                f"{paths.shown(paths.join(folder, source.name))} is a folder in the container; a file cannot replace it."
+                f"{paths.shown(road.target)} is a folder in the container; a file cannot replace it."
             )
         if kind == b"f" and source.is_folder:
             raise TransferError(
-                f"{paths.shown(paths.join(folder, source.name))} is a file in the container; a folder cannot replace it."
+                f"{paths.shown(road.target)} is a file in the container; a folder cannot replace it."
             )
         free = _free_bytes(space)
         if free is not None and source.size + PART > free:
             raise TransferError(
-                f"There is not enough space in the container: {source.size} bytes are to be uploaded and {free} are free."
+                f"There is not enough space in the container: {source.size} bytes are to be uploaded "
+                f"and {free} are free."
             )
         if client.dialect.archive_runs_tar and not road.tar and source.size > EXEC_LIMIT:
             raise TransferError(
-                f"The image has no tar, without which no more than {EXEC_LIMIT >> 20} MiB can be uploaded on this site.",
-                hint="Use an image with tar, or fetch the files from the container itself (wget, for instance).",
+                f"The image has no tar, without which no more than {EXEC_LIMIT >> 20} MiB can be uploaded "
+                "on this site.",
+                hint="Use an image with tar, or fetch the files from within the container (wget, ...).",
             )
         _name_place(road)
     except BaseException:
@@ -304,16 +275,24 @@ def _send_large(road: _Road, item: Item, target: bytes, number: int) -> None:
 
 def _append(road: _Road, number: int, target: bytes, mode: int, size: int) -> None:
     reply = bulk.run(
-        road.client, road.uuid, _APPEND, road.temporary, str(number), target, f"{mode | 0o400:o}", str(size)
+        road.client,
+        road.uuid,
+        upload_scripts.APPEND,
+        road.temporary,
+        str(number),
+        target,
+        f"{mode | 0o400:o}",
+        str(size),
     )
     if reply.code == 0:
         return
     said = reply.output.decode("utf-8", "replace")
     if "space" in said.lower() or "quota" in said.lower():
         raise TransferError("The disk of the container is full; nothing was changed.")
-    if reply.code in {_FULL, scripts.MISSING}:
+    if reply.code in {upload_scripts.FULL, scripts.MISSING}:
         raise TransferError(
-            f"A part of {paths.shown(target)} was lost on the way ({said.split()[-1:] or ['no']} of {size} bytes arrived); nothing was changed.",
+            f"A part of {paths.shown(target)} was lost on the way "
+            f"({''.join(said.split()[-1:]) or 'none'} of {size} bytes arrived); nothing was changed.",
             hint="The disk of the container may be full.",
         )
     _as_transfer(reply, target, "write")
@@ -353,9 +332,10 @@ def _put(road: _Road, members: list[archive.Member]) -> None:
             # the same part again is harmless: it has the same names
             if attempt == _RETRIES:
                 raise TransferError(
-                    f"The site did not take a part of the upload: {error.message}", hint="The destination is as it was.",
+                    f"The site did not take a part of the upload: {error.message}",
+                    hint="The destination is as it was.",
                     request_id=error.request_id,
-                ) from error  # fmt: skip
+                ) from error
             road.reporter.sleep(0.5 * (attempt + 1), "")
         except OverQuota as error:
             raise TransferError(
@@ -388,8 +368,12 @@ def _put_by_exec(road: _Road, members: list[archive.Member]) -> None:
                 road.client, road.uuid, 'mkdir -p -- "$1"&&chmod $2 "$1" 2>&1', place, f"{member.mode:o}"
             )
         else:
-            reply = _run(
-                road, 'mkdir -p -- "${1%/*}"&&: >"$1"&&chmod $2 "$1" 2>&1', place, f"{member.mode:o}"
+            reply = bulk.run(
+                road.client,
+                road.uuid,
+                'mkdir -p -- "${1%/*}"&&: >"$1"&&chmod $2 "$1" 2>&1',
+                place,
+                f"{member.mode:o}",
             )
         for start in range(0, len(member.data), _EXEC_PIECE):
             if reply.code != 0:
@@ -414,7 +398,7 @@ def _verify(road: _Road) -> str:
         _verify_by_reading(road, files)
         return "read back"
     wanted = "".join(f"{road.sums[target]}\n" for target in files)
-    reply = bulk.run(road.client, road.uuid, _SUM_OF_SUMS, road.temporary)
+    reply = bulk.run(road.client, road.uuid, upload_scripts.SUM_OF_SUMS, road.temporary)
     if reply.output.strip().decode("ascii", "replace") == hashlib.sha256(wanted.encode()).hexdigest():
         return "sha256"
     wrong = []
@@ -462,10 +446,13 @@ def _verify_by_reading(road: _Road, files: list[bytes]) -> None:
 
 
 def _place(road: _Road) -> None:
-    reply = bulk.run(road.client, road.uuid, _PLACE, road.temporary, road.token, road.source.name)
-    if reply.code == _CONFLICT:
+    reply = bulk.run(
+        road.client, road.uuid, upload_scripts.PLACE, road.temporary, road.token, road.source.name
+    )
+    if reply.code == upload_scripts.CONFLICT:
         raise TransferError(
-            f"{paths.shown(posixpath.normpath(paths.join(road.temporary, b't/' + reply.output)))} in the container is of another kind "
+            f"{paths.shown(posixpath.normpath(paths.join(road.temporary, b't/' + reply.output)))} "
+            "in the container is of another kind "
             "(a folder where a file is to be, or the other way round); nothing was changed."
         )
     if reply.code != 0:
@@ -492,59 +479,3 @@ def _as_transfer(reply: Reply, path: bytes, doing: str) -> None:
     except EdgeLabError as error:
         raise TransferError(error.message, hint=error.hint) from error
     raise AssertionError("only called for replies that are errors")
-
-
-# -- without a shell ------------------------------------------------------------------------------
-
-
-def _upload_blindly(
-    client: Client, uuid: str, source: Source, raw: bytes, reporter: Reporter, began: float, why: EdgeLabError
-) -> TransferResult:
-    """One archive straight into the destination, for docker sites where nothing can be run: no shell, or
-    the container is stopped.
-    """
-    small = "Without a shell only uploads of up to 4 MiB are possible, since parts cannot be put together."
-    if isinstance(why, InvalidState):
-        small = "Into a container that does not run only up to 4 MiB can be uploaded."
-    if source.size > PART:
-        raise TransferError(small, hint=why.hint) from why
-    place = paths.to_text(raw)
-    if not raw.startswith(b"/") or not place.isprintable():
-        raise TransferError(
-            f"{small} Their destination must be an absolute path of plain characters."
-        ) from why
-    members = []
-    for item in source.items:
-        target = (
-            source.name
-            if not source.is_folder
-            else paths.join(source.name, item.path)
-            if item.path
-            else source.name
-        )
-        data = b"".join(read_pieces(item, PART)) if item.kind == "file" else b""
-        members.append(
-            archive.Member(target, item.kind, item.mode, item.mtime, data=data, target=item.target)
-        )
-    reporter.report("sending", "sending", done=0, total=source.size)
-    try:
-        client.put_archive(uuid, place, archive.build(members, uid=0, gid=0))
-        reporter.report("verifying", "reading it back")
-        back = client.get_archive(uuid, posixpath.join(place, paths.to_text(source.name)))
-    except (ServerError, NotFound, BadRequest) as error:
-        raise TransferError(
-            f"The site could not write to {paths.shown(raw)}: {error.message}",
-            hint="Is it an existing folder?",
-            request_id=error.request_id,
-        ) from error
-    there = archive.contents(back.data)
-    wrong = [
-        member.path for member in members if member.kind == "file" and there.get(member.path) != member.data
-    ]
-    if wrong:
-        raise archive.refuse("Files arrived in the container incomplete or damaged", wrong)
-    files = [member for member in members if member.kind == "file"]
-    return TransferResult(
-        posixpath.join(place, paths.to_text(source.name)), len(files), source.size, time.monotonic() - began, "read back",
-        None if source.is_folder else hashlib.sha256(files[0].data).hexdigest(),
-    )  # fmt: skip

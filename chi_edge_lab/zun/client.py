@@ -39,10 +39,16 @@ _attaching_lock = threading.Lock()
 
 
 class _Turn:
-    """A lock that a WeakValueDictionary can hold."""
+    """A lock that lives as long as somebody holds it or waits for it."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 class Client:
@@ -229,7 +235,7 @@ class Client:
                 label=f"container {uuid!r}",
             )
 
-        with _turn(self._http.endpoint_override, uuid).lock:
+        with _turn(self._http.endpoint_override, uuid):
             try:
                 return dial()
             except sockets.Dropped:
@@ -242,7 +248,7 @@ class Client:
         A terminal that somebody is about to open with an address asked for earlier does not open any more.
         """
         doing = f"ask for the terminal proxy of container {uuid!r}"
-        with _turn(self._http.endpoint_override, uuid).lock:
+        with _turn(self._http.endpoint_override, uuid):
             url = self._http.call("GET", _path(uuid, "attach"), doing, timeout=SLOW, secret=True)
         return sockets.address_of(url if isinstance(url, str) else "", f"container {uuid!r}")
 

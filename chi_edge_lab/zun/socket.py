@@ -60,6 +60,12 @@ class _WebSocket(websocket.WebSocket):
         super().__init__(**options)
         self.frame_buffer = _BoundedBuffer(self._recv, True)
 
+    def send_close(self, *arguments: Any, **options: Any) -> None:
+        # the library answers a close frame before it hands it over; who has gone takes no answer, and what
+        # the frame said must not be lost for that
+        with contextlib.suppress(OSError, websocket.WebSocketException):
+            super().send_close(*arguments, **options)
+
 
 class Socket:
     """Bytes to and from a terminal. Thread-safe: one thread may send while another receives.
@@ -182,8 +188,7 @@ class Socket:
             self._say_goodbye()
         if not self._ended:
             self._end("closed here")
-            with contextlib.suppress(OSError, websocket.WebSocketException):
-                self._ws.send_close()
+            self._ws.send_close()
         with contextlib.suppress(OSError, websocket.WebSocketException):
             self._ws.abort()
         if self._reader.is_alive() and threading.current_thread() is not self._reader:
@@ -257,6 +262,7 @@ class Socket:
             # ValueError: the selector's, when another thread has closed the socket
             reason = _words(problem)
         self._end(self._stripper.status or reason)
+        self._ws.shutdown()  # who does not call close() leaves no file open
 
     def _readable(self, selector: selectors.BaseSelector) -> bool:
         pending = getattr(self._ws.sock, "pending", None)

@@ -125,7 +125,9 @@ def test_links_inside_and_hard_links_are_kept(tmp_path: Path) -> None:
 # -- transfers ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", [0, 1, 4095, 4096, 4097, uploading.PART - 1, uploading.PART, uploading.PART + 1])
+@pytest.mark.parametrize(
+    "size", [0, 1, 4095, 4096, 4097, uploading.PART - 1, uploading.PART, uploading.PART + 1]
+)
 def test_file_of_this_size_goes_and_comes_back(box: Box, size: int, tmp_path: Path) -> None:
     source = tmp_path / "file"
     source.write_bytes(hashlib.shake_128(b"seed").digest(size))
@@ -212,7 +214,9 @@ def test_upload_replaces_a_file_and_merges_a_folder(box: Box, tmp_path: Path) ->
     (source / "sub" / "a").write_text("second")
     (source / "sub" / "b").write_text("new")
     transfer.upload(box.client, box.uuid, source, folder)
-    read = {name: files.read(box.client, box.uuid, f"{folder}/tree/sub/{name}") for name in ("a", "b", "result")}
+    read = {
+        name: files.read(box.client, box.uuid, f"{folder}/tree/sub/{name}") for name in ("a", "b", "result")
+    }
     assert read == {"a": b"second", "b": b"new", "result": b"kept"}
 
 
@@ -235,7 +239,8 @@ def test_upload_onto_things_of_another_kind_changes_nothing(box: Box, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("dest", "sentence"), [("/missing", "does not exist"), ("/etc/hostname", "is a file"), ("/proc", "cannot be written")]
+    ("dest", "sentence"),
+    [("/missing", "does not exist"), ("/etc/hostname", "is a file"), ("/proc", "cannot be written")],
 )
 def test_destination_that_cannot_be_one(box: Box, dest: str, sentence: str, tmp_path: Path) -> None:
     (tmp_path / "f").write_text("x")

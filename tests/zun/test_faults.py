@@ -34,15 +34,15 @@ HTML = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
         (Reply(400, {"errors": ["x"]}), errors.BadRequest, "gave no reason"),
         (Reply(400, ["errors"]), errors.BadRequest, "gave no reason"),
         (Reply(406, {"errors": [{"title": ""}]}), errors.BadRequest, "406 Not Acceptable"),
-        (Reply(403, {"errors": [{"title": "Quota exceeded for resources: containers"}]}), errors.OverQuota, "Quota"),
+        (Reply(403, {"errors": [{"title": "Quota exceeded: containers"}]}), errors.OverQuota, "Quota"),
         (Reply(403, {"errors": [{"title": "Policy doesn't allow quota:get"}]}), errors.Forbidden, "Policy"),
         (Reply(404, {"errors": [{"title": "Container X could not be found."}]}), errors.NotFound, "not be found"),
-        (Reply(409, {"errors": [{"title": "Multiple containers exist with same name."}]}), errors.Conflict, "same"),
+        (Reply(409, {"errors": [{"title": "Multiple containers of the same name."}]}), errors.Conflict, "same"),
         (Reply(413, b""), errors.OverQuota, "413"),
         (Reply(418, b"{}"), errors.BadRequest, "418"),
         (Reply(500, {"errors": [{"title": "Internal Server Error", "detail": "Error Correlation id is: "
                                  "01234567-aaaa"}]}), errors.ServerError, "correlation id 01234567-aaaa"),
-        (Reply(500, b"\xff\xfe", {"Content-Type": "text/plain"}), errors.ServerError, "500 Internal Server Error"),
+        (Reply(500, b"\xff\xfe", {"Content-Type": "text/x"}), errors.ServerError, "500 Internal Server"),
         (Reply(300, b"{}"), errors.ServerError, "300"),
     ],
 )  # fmt: skip
