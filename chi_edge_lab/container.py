@@ -569,7 +569,9 @@ def _run(
 ) -> dict[str, Any]:  # fmt: skip
     core.validate.argv(command)
     try:
-        result = core.execute.execute(client, uuid, command, timeout=timeout, on_output=on_output, cancel=cancel)
+        result = core.execute.execute(
+            client, uuid, command, timeout=timeout, on_output=on_output, cancel=cancel
+        )
     except ExecTimeout as error:
         if timeout is not None:
             raise

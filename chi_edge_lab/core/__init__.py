@@ -13,7 +13,20 @@ from typing import TYPE_CHECKING
 
 # what `chi_edge_lab.container` uses is loaded when first used: pydantic, keystoneauth and zunclient take half a second
 _MODULES = frozenset(
-    "actions create execute floating_ips lifecycle logs names snapshot terminal transfer validate wait".split()
+    [
+        "actions",
+        "create",
+        "execute",
+        "floating_ips",
+        "lifecycle",
+        "logs",
+        "names",
+        "snapshot",
+        "terminal",
+        "transfer",
+        "validate",
+        "wait",
+    ]
 )
 
 if TYPE_CHECKING:
