@@ -12,33 +12,18 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from chi_edge_lab import display
-from chi_edge_lab.core import (
-    actions,
-    create,
-    floating_ips,
-    lifecycle,
-    names,
-    snapshot,
-    terminal,
-    transfer,
-    validate,
-    wait,
-)  # fmt: skip
-from chi_edge_lab.core import (
-    execute as _execute,
-)
-from chi_edge_lab.core import (
-    logs as _logs,
-)
+from chi_edge_lab import core, display
 from chi_edge_lab.core.progress import Cancel, OnProgress
 from chi_edge_lab.errors import BadInput, Conflict, ExecTimeout, NotFound
 from chi_edge_lab.exitcode import ExitCode
 from chi_edge_lab.twins import AsyncTwins
-from chi_edge_lab.zun import Client
-from chi_edge_lab.zun import models as zun
+
+if TYPE_CHECKING:
+    from chi_edge_lab.core.terminal import Terminal
+    from chi_edge_lab.zun import Client
+    from chi_edge_lab.zun import models as zun
 
 __all__ = [
     "DEFAULT_IMAGE_DRIVER",
@@ -60,9 +45,8 @@ __all__ = [
 
 DEFAULT_IMAGE_DRIVER = "docker"
 DEFAULT_NETWORK = "containernet1"
-DEFAULT_START_TIMEOUT = (
-    30 * 60
-)  # seconds; an image may have to be pulled over an edge device's uplink (python-chi's number)
+# seconds; an image may have to be pulled over an edge device's uplink (python-chi's number)
+DEFAULT_START_TIMEOUT = 30 * 60
 SHOWS = ("text", "widget")
 
 
@@ -181,7 +165,7 @@ class Container(AsyncTwins):
     def created_at(self) -> datetime | None:
         """When it was created (UTC); None before. CHI@Edge tells it only in the history of actions."""
         if self._created_at is None and self.id:
-            self._created_at = actions.created_at(self.client, self.zun_container)
+            self._created_at = core.actions.created_at(self.client, self.zun_container)
         return self._created_at
 
     def __repr__(self) -> str:
@@ -250,7 +234,7 @@ class Container(AsyncTwins):
                     hint="Delete it first, or make another.",
                 )
             self.id = None
-            found = create.create(
+            found = core.create.create(
                 self.client,
                 name=self.name,
                 image=self.image_ref,
@@ -275,7 +259,7 @@ class Container(AsyncTwins):
         return self if existing is not None else None
 
     def _existing(self) -> zun.Container | None:
-        names.check_name(self.client.dialect, self.name)
+        core.names.check_name(self.client.dialect, self.name)
         try:
             return _find(self.client, self.name)
         except NotFound:
@@ -292,7 +276,7 @@ class Container(AsyncTwins):
         """
         if self.id is None:
             return
-        if not lifecycle.delete(self.client, self.id, cancel=cancel):
+        if not core.lifecycle.delete(self.client, self.id, cancel=cancel):
             display.say(f"Container {self.name} was deleted already.")
         self.id = self._status = self._created_at = None
 
@@ -308,7 +292,7 @@ class Container(AsyncTwins):
         """
         show, timeout = _wait_arguments(args, show, timeout)
         _known_show(show)
-        found = wait.wait(
+        found = core.wait.wait(
             self.client, self._there(), status, timeout=_limit(timeout, "timeout"),
             on_progress=on_progress or display.stages(self.name), cancel=cancel,
         )  # fmt: skip
@@ -370,7 +354,7 @@ class Container(AsyncTwins):
         """Upload a local file or folder into the existing folder `remote_dest`, under its own name: whole
         and verified, or not at all.
         """
-        transfer.upload(
+        core.transfer.upload(
             self.client, self._there(), source, remote_dest, on_progress=on_progress, cancel=cancel
         )
 
@@ -385,7 +369,7 @@ class Container(AsyncTwins):
         """Download into the local folder `dest`: a file under its own name, of a folder what is in it (as
         on CHI@Edge). Whole and verified, or not at all.
         """
-        transfer.download(
+        core.transfer.download(
             self.client,
             self._there(),
             remote_source,
@@ -399,19 +383,19 @@ class Container(AsyncTwins):
         """What it has printed, the last `tail` lines (default 10 000). CHI@Edge cannot tell stdout from
         stderr.
         """
-        return _logs.snapshot(self.client, self._there(), stdout=stdout, stderr=stderr, tail=tail)
+        return core.logs.snapshot(self.client, self._there(), stdout=stdout, stderr=stderr, tail=tail)
 
-    def terminal(self, command: str = terminal.DEFAULT_SHELL) -> terminal.Terminal:
+    def terminal(self, command: str = "sh") -> Terminal:
         """Open an interactive shell in it."""
-        return terminal.Terminal(self.client, self._there(), command=command)
+        return core.terminal.Terminal(self.client, self._there(), command=command)
 
     def associate_floating_ip(self, fip: str | None = None, *, cancel: Cancel | None = None) -> str:
         """Bind the floating IP `fip`, else the one that it has, else a new one; returns the address."""
-        return floating_ips.attach(self.client, self._there(), fip, cancel=cancel)
+        return core.floating_ips.attach(self.client, self._there(), fip, cancel=cancel)
 
     def detach_floating_ip(self, fip: str) -> None:
         """Unbind `fip` and give it back to the site."""
-        floating_ips.release(self.client, fip)
+        core.floating_ips.release(self.client, fip)
 
 
 # -- the functions ------------------------------------------------------------------------------------
@@ -451,7 +435,7 @@ def create_container(
         extra.get("device_profiles"),
     )
     container._site = client
-    found = create.create(
+    found = core.create.create(
         client,
         name=name,
         image=image or "",
@@ -490,7 +474,7 @@ def snapshot_container(container_ref: str, repository: str, tag: str = "latest")
     """
     client = _client()
     client.dialect.require("commit")
-    return snapshot.snapshot(client, _uuid(client, container_ref), repository, tag)
+    return core.snapshot.snapshot(client, _uuid(client, container_ref), repository, tag)
 
 
 def destroy_container(container_ref: str) -> None:
@@ -499,7 +483,7 @@ def destroy_container(container_ref: str) -> None:
     """
     client = _client()
     try:
-        found = lifecycle.delete(client, _uuid(client, container_ref))
+        found = core.lifecycle.delete(client, _uuid(client, container_ref))
     except NotFound:
         found = False
     if not found:
@@ -509,7 +493,7 @@ def destroy_container(container_ref: str) -> None:
 def get_logs(container_ref: str, stdout: bool = True, stderr: bool = True) -> str:
     """What the container has printed, the last 10 000 lines."""
     client = _client()
-    return _logs.snapshot(client, _uuid(client, container_ref), stdout=stdout, stderr=stderr)
+    return core.logs.snapshot(client, _uuid(client, container_ref), stdout=stdout, stderr=stderr)
 
 
 def execute(container_ref: str, command: str | Sequence[str], timeout: float | None = None) -> dict[str, Any]:
@@ -525,7 +509,7 @@ def upload(container_ref: str, source: str, dest: str) -> dict[str, Any]:
     Returns what was done.
     """
     client = _client()
-    done = transfer.upload(client, _uuid(client, container_ref), source, dest)
+    done = core.transfer.upload(client, _uuid(client, container_ref), source, dest)
     return {"path": done.path, "files": done.files, "size": done.size, "sha256": done.sha256}
 
 
@@ -534,7 +518,7 @@ def download(container_ref: str, source: str, dest: str) -> None:
     all.
     """
     client = _client()
-    transfer.download(client, _uuid(client, container_ref), source, dest, content_only=True)
+    core.transfer.download(client, _uuid(client, container_ref), source, dest, content_only=True)
 
 
 def wait_for_active(container_ref: str, timeout: float | None = 60 * 2) -> Container:
@@ -542,7 +526,7 @@ def wait_for_active(container_ref: str, timeout: float | None = 60 * 2) -> Conta
     TimeoutError), ContainerFailed.
     """
     client = _client()
-    found = wait.wait(
+    found = core.wait.wait(
         client, _uuid(client, container_ref), "Running", timeout=_limit(timeout, "timeout"),
         on_progress=display.stages(str(container_ref)),
     )  # fmt: skip
@@ -552,7 +536,7 @@ def wait_for_active(container_ref: str, timeout: float | None = 60 * 2) -> Conta
 def associate_floating_ip(container_ref: str, floating_ip_address: str | None = None) -> str:
     """Bind a floating IP to the container; see `Container.associate_floating_ip`."""
     client = _client()
-    return floating_ips.attach(client, _uuid(client, container_ref), floating_ip_address)
+    return core.floating_ips.attach(client, _uuid(client, container_ref), floating_ip_address)
 
 
 # -- inside ---------------------------------------------------------------------------------------------
@@ -583,9 +567,9 @@ def _run(
     client: Client, uuid: str, command: str | Sequence[str], timeout: float | None,
     on_output: Callable[[str], None] | None, cancel: Cancel | None,
 ) -> dict[str, Any]:  # fmt: skip
-    validate.argv(command)
+    core.validate.argv(command)
     try:
-        result = _execute.execute(client, uuid, command, timeout=timeout, on_output=on_output, cancel=cancel)
+        result = core.execute.execute(client, uuid, command, timeout=timeout, on_output=on_output, cancel=cancel)
     except ExecTimeout as error:
         if timeout is not None:
             raise
@@ -618,4 +602,4 @@ def _known_show(show: object) -> None:
 
 
 def _limit(value: object, what: str) -> float | None:
-    return validate.seconds(value, what)
+    return core.validate.seconds(value, what)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import threading
 from collections.abc import Callable
@@ -49,6 +48,8 @@ class AsyncTwins:
 
 
 async def _in_thread(call: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
+    import asyncio  # takes as long as all the rest of the package, and few await
+
     stop = threading.Event()
     kwargs.setdefault("cancel", stop.is_set)
     try:

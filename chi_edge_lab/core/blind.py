@@ -12,6 +12,7 @@ import io
 import os
 import posixpath
 import time
+from typing import TYPE_CHECKING
 
 from chi_edge_lab.core import archive, paths
 from chi_edge_lab.core.localtree import Source, Staging, read_pieces
@@ -26,7 +27,9 @@ from chi_edge_lab.errors import (
     ServerError,
     TransferError,
 )
-from chi_edge_lab.zun import Client
+
+if TYPE_CHECKING:
+    from chi_edge_lab.zun import Client
 
 UPLOAD_LIMIT = 4 << 20  # bytes of content
 DOWNLOAD_LIMIT = 32 << 20  # bytes of the archive, which is held in memory

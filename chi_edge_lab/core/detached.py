@@ -10,10 +10,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from chi_edge_lab.core import shell
 from chi_edge_lab.errors import ContainerFailed, FileError, NoTemporaryPlace
-from chi_edge_lab.zun import Client
+
+if TYPE_CHECKING:
+    from chi_edge_lab.zun import Client
 
 PIECE = (
     1 << 20

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from chi_edge_lab.core import archive, blind, bulk, files, paths, scripts, shell
 from chi_edge_lab.core.listing import Entry
@@ -30,7 +31,9 @@ from chi_edge_lab.errors import (
     NoShell,
     TransferError,
 )  # fmt: skip
-from chi_edge_lab.zun import Client
+
+if TYPE_CHECKING:
+    from chi_edge_lab.zun import Client
 
 PIECE = 4 << 20  # bytes of one exec at most
 PIECE_SMALLEST = 64 << 10  # over a link so slow that larger pieces run into the site's exec limit

@@ -13,6 +13,7 @@ import binascii
 import secrets
 import shlex
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from chi_edge_lab.errors import (
     BadInput,
@@ -24,7 +25,9 @@ from chi_edge_lab.errors import (
     NoTemporaryPlace,
     ServerError,
 )
-from chi_edge_lab.zun import Client
+
+if TYPE_CHECKING:
+    from chi_edge_lab.zun import Client
 
 # Linux takes 128 KiB for one argument; what is too long for a URL the client sends in the request's body
 COMMAND_LIMIT = 120_000

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from chi_edge_lab.core import archive, blind, bulk, paths, scripts, shell, upload_scripts
 from chi_edge_lab.core.localtree import TEMPORARY, Item, Source, read_pieces
@@ -32,7 +33,9 @@ from chi_edge_lab.errors import (
     TransferError,
     Unreachable,
 )  # fmt: skip
-from chi_edge_lab.zun import Client
+
+if TYPE_CHECKING:
+    from chi_edge_lab.zun import Client
 
 PART = 4 << 20  # bytes of content in one tar: five times that is held while it travels
 EXEC_LIMIT = 2 << 20  # bytes that may go through exec where there is no tar

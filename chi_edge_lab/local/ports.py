@@ -145,7 +145,13 @@ class Forwarder:
                 problem = error
                 break
             if number != port:
-                _log.info("%s port %d/%s answers on port %d: the kernel keeps it for root", address, port, protocol, number)
+                _log.info(
+                    "%s port %d/%s answers on port %d: the kernel keeps it for root",
+                    address,
+                    port,
+                    protocol,
+                    number,
+                )
             return forward
         _log.warning("nothing can listen on %s port %d/%s: %s", address, port, protocol, problem)
         return None

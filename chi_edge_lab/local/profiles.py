@@ -57,7 +57,9 @@ class ChiEdge(Profile):
     hints_must_be_object = True
     default_cpu = 1.0
     default_memory = "512"
-    admin_only = frozenset({"image_pull_policy", "host"})  # people pass runtime="nvidia", so the site allows that
+    admin_only = frozenset(
+        {"image_pull_policy", "host"}
+    )  # people pass runtime="nvidia", so the site allows that
     quotas: ClassVar[dict[str, int]] = {"containers": 40, "memory": -1, "disk": -1, "cpu": -1}
 
     def make_driver(self, site: Site) -> Driver:

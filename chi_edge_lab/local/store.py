@@ -2,8 +2,8 @@
 
 A table is a frozen dataclass: its fields are the columns, and values that SQLite has no type for (dicts, lists) are
 kept as JSON. Everything is thread-safe: one connection behind one lock, because a statement here takes tens of
-microseconds and SQLite would serialise writers anyway. A commit survives `kill -9` of the site (WAL, synchronous=NORMAL:
-only a crash of the whole machine can lose the last commits, never the file).
+microseconds and SQLite would serialise writers anyway. A commit survives `kill -9` of the site (WAL,
+synchronous=NORMAL: only a crash of the whole machine can lose the last commits, never the file).
 """
 
 from __future__ import annotations
@@ -106,7 +106,9 @@ class Table(Generic[T]):
             self._store.execute(f'CREATE TABLE IF NOT EXISTS "{self._name}" ({columns})')
             there = {row[1] for row in self._store.execute(f'PRAGMA table_info("{self._name}")')}
             for name in self._columns.keys() - there:  # a file of an earlier version of the site
-                self._store.execute(f'ALTER TABLE "{self._name}" ADD COLUMN "{name}" {self._columns[name].sql}')
+                self._store.execute(
+                    f'ALTER TABLE "{self._name}" ADD COLUMN "{name}" {self._columns[name].sql}'
+                )
                 if name in self._defaults:
                     value = self._columns[name].encode(self._defaults[name])
                     self._store.execute(f'UPDATE "{self._name}" SET "{name}" = ?', (value,))  # noqa: S608
@@ -127,7 +129,7 @@ class Table(Generic[T]):
 
     def get(self, key: object) -> T | None:
         """The row of this key."""
-        rows = self.find(**{self._key: key})
+        rows = self.find(limit=1, **self._only(key))
         return rows[0] if rows else None
 
     def find(self, *, descending: bool = False, limit: int | None = None, **equals: object) -> list[T]:
@@ -167,6 +169,9 @@ class Table(Generic[T]):
             raise ValueError("name at least one column")
         where, values = self._where(equals)
         return self._store.changed(f'DELETE FROM "{self._name}"{where}', values)  # noqa: S608
+
+    def _only(self, key: object) -> dict[str, Any]:
+        return {self._key: key}
 
     def _where(self, equals: dict[str, object]) -> tuple[str, tuple[object, ...]]:
         if not equals:

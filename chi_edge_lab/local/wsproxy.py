@@ -138,7 +138,7 @@ class ProxySocket(websocket.WebSocketHandler):
         """ "binary" or none."""
         return "binary" if "binary" in subprotocols else None
 
-    async def open(self, *args: str, **kwargs: str) -> None:
+    async def open(self, *args: str, **kwargs: str) -> None:  # noqa: ARG002 - the route has none
         """Check token and Origin, connect to the container."""
         self._counted = True
         self.proxy.open += 1
@@ -200,7 +200,7 @@ class ProxySocket(websocket.WebSocketHandler):
         while terminal is not None and rest:
             try:
                 rest = rest[terminal.write(bytes(rest[:CHUNK])) :]
-            except BlockingIOError:
+            except BlockingIOError:  # noqa: PERF203
                 if not await self._writable(terminal):
                     return
             except (OSError, ValueError, EngineError):
@@ -295,7 +295,7 @@ class ProxySocket(websocket.WebSocketHandler):
         return values[-1]
 
     def _check_origin(self) -> None:
-        """No Origin is fine; else its host must be ours and its scheme plain http, as our URL is ws. Raises BadToken."""
+        """No Origin is fine; else its host must be ours and its scheme http, as our URL is ws. Raises BadToken."""
         if self._origin is None:
             return
         try:
@@ -335,9 +335,7 @@ def _read(terminal: Terminal) -> tuple[bytes, bool]:
     return b"".join(parts), True
 
 
-async def _ready(
-    terminal: Terminal, add: Callable[..., Any], remove: Callable[[int], Any]
-) -> None:
+async def _ready(terminal: Terminal, add: Callable[..., Any], remove: Callable[[int], Any]) -> None:
     """Wait until the file descriptor can be read (or written)."""
     loop = asyncio.get_running_loop()
     try:

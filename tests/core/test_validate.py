@@ -38,7 +38,7 @@ def test_ports_in_any_spelling_become_zuns(given_ports: object, expected: object
      ["8 0"], ["٨٠"], object(), b"80", [{}], ["80-90"]],
 )  # fmt: skip
 def test_what_is_no_port_is_refused_with_the_rule(ports: object) -> None:
-    with pytest.raises(BadInput, match="65535|exposed_ports"):
+    with pytest.raises(BadInput, match=r"65535|exposed_ports"):
         validate.exposed_ports(ports)
 
 

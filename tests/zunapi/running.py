@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import os
+import tempfile
 import threading
 import time
 import uuid
@@ -21,6 +23,7 @@ from chi_edge_lab.local import app
 from chi_edge_lab.local.config import SiteConfig
 from chi_edge_lab.local.engines import probe
 from chi_edge_lab.local.zunapi.limits import Limits
+from chi_edge_lab.local.zunapi.quotas import Quotas
 
 ENGINE = os.environ.get("CHI_EDGE_LAB_TEST_ENGINE", "auto")
 SLEEP = ["sh", "-c", "trap 'exit 0' TERM; sleep 100000 & wait"]
@@ -51,13 +54,14 @@ class RunningSite:
         self._thread = threading.Thread(target=asyncio.run, args=(self._main(ready),))
         self._thread.start()
         assert ready.wait(60), "the site did not start"
+        Quotas(self.site).set(self.project("edge"), {"containers": -1})  # tests leave theirs behind
 
     async def _main(self, ready: threading.Event) -> None:
         self.loop = asyncio.get_running_loop()
         self._stopped = asyncio.Event()
         config = SiteConfig.open(self.directory, self.profile)
         config.settings = dataclasses.replace(config.settings, limits=self.limits)
-        engine = probe.open_engine(_engine_name(self.directory), self.directory / "engine")
+        engine = probe.open_engine(engine_name(), self.directory / "engine")
         sockets, config.port = app.bind(config.port)
         config.save()
         self.site = app.Site(config, engine)
@@ -71,7 +75,7 @@ class RunningSite:
     def destroy(self) -> None:
         """Remove all containers and stop."""
         self.stop()
-        engine = probe.open_engine(_engine_name(self.directory), self.directory / "engine")
+        engine = probe.open_engine(engine_name(), self.directory / "engine")
         for one in engine.list():
             engine.remove(one)
         engine.close()
@@ -108,7 +112,13 @@ class RunningSite:
         return self._tokens[user]
 
     def http(
-        self, method: str, path: str, *, user: str | None = "edge", version: str | None = "1.40", **kwargs: Any
+        self,
+        method: str,
+        path: str,
+        *,
+        user: str | None = "edge",
+        version: str | None = "1.40",
+        **kwargs: Any,
     ) -> requests.Response:
         """A bare request below /container."""
         headers = dict(kwargs.pop("headers", {}))
@@ -116,9 +126,7 @@ class RunningSite:
             headers["X-Auth-Token"] = self.token(user)
         if version:
             headers["OpenStack-API-Version"] = f"container {version}"
-        return requests.request(
-            method, self.site.container_url + path, headers=headers, timeout=60, **kwargs
-        )
+        return requests.request(method, self.site.container_url + path, headers=headers, timeout=60, **kwargs)
 
     # -- containers
 
@@ -133,7 +141,9 @@ class RunningSite:
             body["hints"] = {"reservation": self.reservation}
         return {**body, **more}
 
-    def create(self, *, user: str = "edge", run: bool = True, status: str | None = "Running", **more: Any) -> str:
+    def create(
+        self, *, user: str = "edge", run: bool = True, status: str | None = "Running", **more: Any
+    ) -> str:
         """The uuid of a new container that has reached a status."""
         version = more.pop("version", "1.40")
         answer = self.http(
@@ -166,7 +176,9 @@ class RunningSite:
         until(lambda: self.http("GET", f"/v1/containers/{ref}").status_code == 404, seconds)
 
     def execute(self, ref: str, command: str) -> dict[str, Any]:
-        answer = self.http("POST", f"/v1/containers/{ref}/execute", params={"command": command, "run": "True"})
+        answer = self.http(
+            "POST", f"/v1/containers/{ref}/execute", params={"command": command, "run": "True"}
+        )
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
@@ -179,15 +191,10 @@ def until(there: Callable[[], bool], seconds: float = 20.0, what: Callable[[], s
         time.sleep(0.02)
 
 
-_chosen: str | None = None
-
-
-def _engine_name(directory: Path) -> Any:
+@functools.cache
+def engine_name() -> Any:
     """The engine to test with: the first that works here, tried out once."""
-    global _chosen
-    if _chosen is None:
-        (directory / "engine").mkdir(mode=0o700, exist_ok=True, parents=True)
-        engine = probe.choose(ENGINE, directory / "engine")  # type: ignore[arg-type]
-        _chosen = engine.name
+    with tempfile.TemporaryDirectory() as directory:
+        engine = probe.choose(ENGINE, Path(directory))  # type: ignore[arg-type]
         engine.close()
-    return _chosen
+    return engine.name

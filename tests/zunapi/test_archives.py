@@ -76,7 +76,9 @@ def test_on_a_stopped_container(zun: RunningSite) -> None:
 
 
 @pytest.mark.parametrize("path", ["/nosuch", "/tmp/nosuch/deeper", "/etc/passwd/x"])
-def test_a_path_with_a_slash_that_is_not_there_is_a_500(zun: RunningSite, zun_container: str, path: str) -> None:
+def test_a_path_with_a_slash_that_is_not_there_is_a_500(
+    zun: RunningSite, zun_container: str, path: str
+) -> None:
     assert get(zun, zun_container, path)[0] == 500
     assert put(zun, zun_container, path, tar(x=b"")) == 500
 
@@ -86,7 +88,9 @@ def test_a_path_without_a_slash_that_is_not_there_is_a_400(zun: RunningSite, zun
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (400, "container.invalid-remote")
 
 
-@pytest.mark.parametrize("path", ["/tmp/a b", "/tmp/q'uo\"te", "/tmp/$(id)", "/tmp/\N{SNOWMAN}", "/tmp/-x", "/tmp/a;b"])
+@pytest.mark.parametrize(
+    "path", ["/tmp/a b", "/tmp/q'uo\"te", "/tmp/$(id)", "/tmp/\N{SNOWMAN}", "/tmp/-x", "/tmp/a;b"]
+)
 def test_paths_are_taken_literally(zun: RunningSite, zun_container: str, path: str) -> None:
     name = path.rpartition("/")[2]
     assert put(zun, zun_container, "/tmp", tar(**{name: b"x"})) == 200
@@ -99,7 +103,10 @@ def test_paths_are_taken_literally(zun: RunningSite, zun_container: str, path: s
 def test_what_is_no_archive(any_site: RunningSite, any_container: str) -> None:
     path = f"/v1/containers/{any_container}/put_archive"
     answer = any_site.http("POST", f"{path}?path=/tmp", json={"data": "a"})
-    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (400, "container.base-64-exception-remote")
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (
+        400,
+        "container.base-64-exception-remote",
+    )
     for body in ({}, {"data": None}, {"data": 5}):
         assert any_site.http("POST", f"{path}?path=/tmp", json=body).status_code == 500
     assert any_site.http("POST", path, json={"data": ""}).status_code == 500

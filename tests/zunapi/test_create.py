@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.zunapi.running import RunningSite
+from tests.zunapi.running import RunningSite, until
 
 
 def refused(site: RunningSite, body: dict[str, Any], version: str = "1.40") -> tuple[int, str, str]:
@@ -18,7 +18,9 @@ def refused(site: RunningSite, body: dict[str, Any], version: str = "1.40") -> t
 
 
 def test_a_new_container(any_site: RunningSite) -> None:
-    body = any_site.body(environment={"A": "1"}, labels={"x": "y"}, exposed_ports={"80/tcp": {}, "53/udp": {}})
+    body = any_site.body(
+        environment={"A": "1"}, labels={"x": "y"}, exposed_ports={"80/tcp": {}, "53/udp": {}}
+    )
     answer = any_site.http("POST", "/v1/containers?run=true", json=body)
     made = answer.json()
     assert answer.status_code == 202
@@ -81,9 +83,13 @@ def test_refused_at_once(any_site: RunningSite, more: dict[str, Any], code: str)
 
 def test_zuns_words(zun: RunningSite) -> None:
     assert refused(zun, {})[2] == "'image' is a required property"
-    assert refused(zun, zun.body(bogus=1))[2] == "Additional properties are not allowed ('bogus' was unexpected)"
+    assert (
+        refused(zun, zun.body(bogus=1))[2] == "Additional properties are not allowed ('bogus' was unexpected)"
+    )
     title = refused(zun, zun.body(name="x"))[2]
-    assert title.startswith("Invalid input for field 'name'.Value: 'x'. 'x' is too short\n\nFailed validating")
+    assert title.startswith(
+        "Invalid input for field 'name'.Value: 'x'. 'x' is too short\n\nFailed validating"
+    )
     assert refused(zun, zun.body(exposed_ports={"80/icmp": {}}))[2] == "value icmp is an invalid protocol"
 
 
@@ -129,7 +135,10 @@ def test_files_given_at_create(any_site: RunningSite) -> None:
 
 def test_environment_workdir_and_entrypoint(any_site: RunningSite) -> None:
     made = any_site.create(
-        environment={"GREETING": "hello world"}, workdir="/tmp", entrypoint=["sh", "-c"], command=["sleep 1000"]
+        environment={"GREETING": "hello world"},
+        workdir="/tmp",
+        entrypoint=["sh", "-c"],
+        command=["sleep 1000"],
     )
     assert any_site.execute(made, "sh -c 'echo $GREETING'")["output"] == "hello world\n"
     assert any_site.execute(made, "pwd")["output"] == "/tmp\n"
@@ -166,7 +175,9 @@ def test_before_1_20_the_command_is_a_string(zun: RunningSite) -> None:
         ({"exposed_ports": {"80": {}}}, "1.23"),
     ],
 )
-def test_attributes_are_refused_in_older_versions(zun: RunningSite, more: dict[str, Any], before: str) -> None:
+def test_attributes_are_refused_in_older_versions(
+    zun: RunningSite, more: dict[str, Any], before: str
+) -> None:
     command: object = ["sleep", "1"] if before == "1.21" or before == "1.23" else "sleep 1"
     status, code, title = refused(zun, zun.body(command=command, **more), version=before)
     assert (status, code) == (400, "container.invalid-param-in-version")
@@ -175,8 +186,12 @@ def test_attributes_are_refused_in_older_versions(zun: RunningSite, more: dict[s
 
 def test_host_entrypoint_and_device_profiles_come_late(edge: RunningSite) -> None:
     assert refused(edge, edge.body(host="x"), version="1.38")[1] == "container.schema-validation-error"
-    assert refused(edge, edge.body(entrypoint=["x"]), version="1.39")[1] == "container.schema-validation-error"
-    assert refused(edge, edge.body(device_profiles=[]), version="1.40")[1] == "container.schema-validation-error"
+    assert (
+        refused(edge, edge.body(entrypoint=["x"]), version="1.39")[1] == "container.schema-validation-error"
+    )
+    assert (
+        refused(edge, edge.body(device_profiles=[]), version="1.40")[1] == "container.schema-validation-error"
+    )
     edge.create(device_profiles=[], version="1.41")
 
 
@@ -202,7 +217,9 @@ def test_hints_null_breaks_the_call(edge: RunningSite) -> None:
 def test_a_reservation_that_is_none_is_unschedulable(edge: RunningSite) -> None:
     row = edge.get(edge.create(hints={"reservation": "4d0dd8b9-0a50-4b5f-8b4b-59b0ae6d4a24"}, status="Error"))
     assert row["status_detail"] == "Unschedulable"
-    assert row["status_reason"].startswith("0/1 nodes are available: 1 node(s) didn't match Pod's node affinity")
+    assert row["status_reason"].startswith(
+        "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity"
+    )
 
 
 @pytest.mark.parametrize("name", ["Upper", "under_score", "dot.ted", "a" * 64, "ends-"])
@@ -242,8 +259,10 @@ def test_a_large_file_does_not_fit_into_a_config_map(edge: RunningSite) -> None:
 def test_too_many_containers(zun: RunningSite) -> None:
     path = f"/v1/quotas/{zun.project('other')}"
     zun.http("PUT", path, user="admin", json={"containers": 1})
-    zun.create(user="other", run=False, status="Created")
+    made = zun.create(user="other", run=False, status="Created")
     answer = zun.http("POST", "/v1/containers", user="other", json=zun.body())
     assert answer.status_code == 403
     assert answer.json()["errors"][0]["title"] == "Quota exceeded for resources: ['containers']"
     zun.http("DELETE", path, user="admin")
+    zun.http("DELETE", f"/v1/containers/{made}", user="other")
+    until(lambda: zun.http("GET", f"/v1/containers/{made}", user="other").status_code == 404)

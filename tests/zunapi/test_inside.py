@@ -38,22 +38,31 @@ def test_there_is_no_shell(any_site: RunningSite, any_container: str) -> None:
     )
 
 
-@pytest.mark.parametrize("word", ["\N{SNOWMAN}", "a b", "'", '"', "$HOME", "*", "\\", "-n", "a\nb", "%s%d%2F", "%"])
+@pytest.mark.parametrize(
+    "word", ["\N{SNOWMAN}", "a b", "'", '"', "$HOME", "*", "\\", "-n", "a\nb", "%s%d%2F", "%"]
+)
 def test_words_arrive_as_they_are(any_site: RunningSite, any_container: str, word: str) -> None:
     import shlex
 
     assert run(any_site, any_container, f"printf %s {shlex.quote(word)}")[1]["output"] == word
 
 
-def test_a_program_that_is_not_there(edge: RunningSite, edge_container: str, zun: RunningSite, zun_container: str) -> None:
+def test_a_program_that_is_not_there(
+    edge: RunningSite, edge_container: str, zun: RunningSite, zun_container: str
+) -> None:
     answer = run(edge, edge_container, "nosuch")[1]
-    assert (answer["output"], answer["exit_code"]) == ("Malformed command, or binary not found in container", -1)
+    assert (answer["output"], answer["exit_code"]) == (
+        "Malformed command, or binary not found in container",
+        -1,
+    )
     answer = run(zun, zun_container, "nosuch")[1]
     assert answer["exit_code"] == 126
     assert '"nosuch": executable file not found in $PATH' in answer["output"]
 
 
-def test_the_five_seconds(edge: RunningSite, edge_container: str, zun: RunningSite, zun_container: str) -> None:
+def test_the_five_seconds(
+    edge: RunningSite, edge_container: str, zun: RunningSite, zun_container: str
+) -> None:
     command = "sh -c 'echo part; sleep 2; touch /tmp/went-on'"
     begun = time.monotonic()
     status, answer = run(edge, edge_container, command)
@@ -66,7 +75,9 @@ def test_the_five_seconds(edge: RunningSite, edge_container: str, zun: RunningSi
         until(lambda site=site, ref=ref: run(site, ref, "ls /tmp/went-on")[1]["exit_code"] == 0)  # type: ignore[misc]
 
 
-def test_output_that_is_not_utf8(edge: RunningSite, edge_container: str, zun: RunningSite, zun_container: str) -> None:
+def test_output_that_is_not_utf8(
+    edge: RunningSite, edge_container: str, zun: RunningSite, zun_container: str
+) -> None:
     command = r"printf '\377\376x'"
     assert run(edge, edge_container, command)[1]["output"] == "\ufffd\ufffdx"
     assert run(zun, zun_container, command)[0] == 500
@@ -92,20 +103,33 @@ def test_parameters_are_checked(zun: RunningSite, zun_container: str, query: dic
     assert (status, code(answer)) == (400, "container.schema-validation-error")
 
 
-def test_interactive_execs_are_upstreams(edge: RunningSite, edge_container: str, zun: RunningSite, zun_container: str) -> None:
-    status, answer = call(zun, "POST", zun_container, "execute", command="sh", run="false", interactive="true")
+def test_interactive_execs_are_upstreams(
+    edge: RunningSite, edge_container: str, zun: RunningSite, zun_container: str
+) -> None:
+    status, answer = call(
+        zun, "POST", zun_container, "execute", command="sh", run="false", interactive="true"
+    )
     assert status == 200
     assert len(answer["exec_id"]) == 64
     assert answer["proxy_url"].startswith(zun.site.ws_url + "?token=")
     # the fork runs the command and then breaks
     command = "touch /tmp/ran"
-    assert call(edge, "POST", edge_container, "execute", command=command, run="false", interactive="true")[0] == 500
+    assert (
+        call(edge, "POST", edge_container, "execute", command=command, run="false", interactive="true")[0]
+        == 500
+    )
     assert run(edge, edge_container, "ls /tmp/ran")[1]["exit_code"] == 0
 
 
 def test_in_a_container_that_does_not_run(any_site: RunningSite) -> None:
     made = any_site.create(image="nosuch", status="Error")
-    for method, verb in (("POST", "execute"), ("GET", "top"), ("GET", "stats"), ("GET", "attach"), ("POST", "resize")):
+    for method, verb in (
+        ("POST", "execute"),
+        ("GET", "top"),
+        ("GET", "stats"),
+        ("GET", "attach"),
+        ("POST", "resize"),
+    ):
         status, answer = call(any_site, method, made, verb)
         assert (status, code(answer)) == (409, "container.invalid-state-exception"), verb
 
@@ -135,7 +159,9 @@ def test_logs(any_site: RunningSite) -> None:
     assert only == ("one\nthree\n" if any_site.profile == "zun" else "one\ntwo\nthree\n")
 
 
-def test_the_stranger_parameters_of_logs(edge: RunningSite, edge_container: str, zun: RunningSite, zun_container: str) -> None:
+def test_the_stranger_parameters_of_logs(
+    edge: RunningSite, edge_container: str, zun: RunningSite, zun_container: str
+) -> None:
     assert logs(zun, zun_container, stdout="false", stderr="false") == 500
     assert logs(edge, edge_container, stdout="false", stderr="false") == ""
     assert logs(zun, zun_container, tail="xyz") == ""

@@ -111,7 +111,8 @@ def test_kill(zun: RunningSite, signal: str) -> None:
 def test_202_and_then_nothing(edge: RunningSite, verb: str, query: dict[str, str], task: str) -> None:
     made = edge.create()
     assert act(edge, made, verb, **query) == 202
-    until(lambda: edge.http("GET", f"/v1/containers/{made}/container_actions").json()["containerActions"][0]["message"] == "Error")  # fmt: skip
+    path = f"/v1/containers/{made}/container_actions"
+    until(lambda: edge.http("GET", path).json()["containerActions"][0]["message"] == "Error")
     row = edge.get(made)
     assert (row["status"], row["task_state"]) == ("Running", task)
 
@@ -160,7 +161,10 @@ def test_delete(any_site: RunningSite) -> None:
     made = any_site.create()
     assert delete(any_site, made) == 409
     answer = any_site.http("DELETE", f"/v1/containers/{made}?force=true")
-    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (403, "container.policy-not-authorized")
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (
+        403,
+        "container.policy-not-authorized",
+    )
     begun = time.monotonic()
     assert delete(any_site, made, stop=True) == 204
     assert time.monotonic() - begun < 1
@@ -236,7 +240,10 @@ def test_commit(zun: RunningSite, edge: RunningSite) -> None:
     for image in ("mine:v1", answer.json()["uuid"]):
         again = zun.create(image=image, image_driver="glance")
         assert zun.execute(again, "ls /kept")["exit_code"] == 0
-    for one in (made, *(row["uuid"] for row in zun.http("GET", "/v1/containers?image=mine:v1").json()["containers"])):
+    for one in (
+        made,
+        *(row["uuid"] for row in zun.http("GET", "/v1/containers?image=mine:v1").json()["containers"]),
+    ):
         delete(zun, one, stop=True)
     zun.site.engine.remove_image("mine:v1")
     assert edge.http("POST", f"/v1/containers/{edge.create()}/commit?repository=mine").status_code == 500

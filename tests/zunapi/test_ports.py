@@ -80,8 +80,7 @@ def test_a_port_that_nobody_listens_on_is_reset(edge: RunningSite, served: str) 
     assert real in {80, 8080 if (fip.address, 8080, "tcp") not in edge.site.forwarder.mapping() else 80}
     connection = socket.create_connection((fip.address, real), timeout=5)
     with connection, pytest.raises(ConnectionResetError):
-        assert connection.recv(1) == b""
-        raise ConnectionResetError  # a plain end is fine too
+        connection.recv(1)
     attach(edge, fip, None)
 
 
@@ -137,7 +136,8 @@ def test_udp(edge: RunningSite) -> None:
         pytest.skip("only the namespaces engine has an image with Python")
     image = next(image.name for image in edge.site.engine.images() if image.name.startswith("python"))
     script = (
-        "import socket\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\ns.bind(('', 5300))\nprint('up', flush=True)\n"
+        "import socket\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+        "s.bind(('', 5300))\nprint('up', flush=True)\n"
         "while True:\n    data, who = s.recvfrom(65536)\n    s.sendto(data.upper(), who)\n"
     )
     made = edge.create(image=image, command=["python3", "-c", script], exposed_ports={"5300/udp": {}})

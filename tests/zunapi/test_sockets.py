@@ -20,7 +20,9 @@ OPENING = [b"\x01", b"\x02", b"\x03"]
 @contextmanager
 def connected(url: str, **options: Any) -> Iterator[websocket.WebSocket]:
     options.setdefault("subprotocols", ["binary", "base64"])
-    connection = websocket.create_connection(url, timeout=10, suppress_origin="origin" not in options, **options)
+    connection = websocket.create_connection(
+        url, timeout=10, suppress_origin="origin" not in options, **options
+    )
     try:
         yield connection
     finally:
@@ -66,7 +68,9 @@ def ending(connection: websocket.WebSocket) -> tuple[bytes, int | None, str]:
 
 
 @pytest.mark.parametrize("change", ["token", "uuid", "nothing", "exec_id"])
-def test_a_wrong_token_is_cut_off_after_the_101(any_site: RunningSite, any_container: str, change: str) -> None:
+def test_a_wrong_token_is_cut_off_after_the_101(
+    any_site: RunningSite, any_container: str, change: str
+) -> None:
     made = any_site.create(interactive=True) if any_site.profile == "zun" else any_container
     url = attach_url(any_site, made)
     if change == "token":
@@ -82,7 +86,9 @@ def test_a_wrong_token_is_cut_off_after_the_101(any_site: RunningSite, any_conta
         assert ending(connection) == (b"", None, "")
 
 
-def test_a_new_attach_kills_the_old_url_but_not_its_connections(edge: RunningSite, edge_container: str) -> None:
+def test_a_new_attach_kills_the_old_url_but_not_its_connections(
+    edge: RunningSite, edge_container: str
+) -> None:
     old = attach_url(edge, edge_container)
     with connected(old) as connection:
         read_until(connection, b"\x03")
@@ -119,7 +125,9 @@ def test_origins(edge: RunningSite, edge_container: str, origin: str | None, fin
 @pytest.mark.parametrize(
     ("offered", "chosen"), [(["binary", "base64"], "binary"), (["binary"], "binary"), (None, None)]
 )
-def test_subprotocols(edge: RunningSite, edge_container: str, offered: list[str] | None, chosen: str | None) -> None:
+def test_subprotocols(
+    edge: RunningSite, edge_container: str, offered: list[str] | None, chosen: str | None
+) -> None:
     with connected(attach_url(edge, edge_container), subprotocols=offered) as connection:
         assert connection.subprotocol == chosen
 
@@ -286,7 +294,8 @@ def test_attached_to_what_does_not_run_is_silence(zun: RunningSite) -> None:
 
 
 def test_a_client_that_does_not_read_stops_the_writer(zun: RunningSite, zun_container: str) -> None:
-    script = "stty raw; i=0; while :; do head -c 100000 /dev/zero; i=$((i+1)); echo $i > /tmp/c; mv /tmp/c /tmp/counted; done"  # fmt: skip
+    step = "head -c 100000 /dev/zero; i=$((i+1)); echo $i > /tmp/c; mv /tmp/c /tmp/counted"
+    script = f"stty raw; i=0; while :; do {step}; done"
     _, url = exec_url(zun, zun_container, f"sh -c '{script}'")
 
     def counted() -> int:
@@ -306,7 +315,9 @@ def test_too_many_execs(zun: RunningSite, monkeypatch: pytest.MonkeyPatch) -> No
     import dataclasses
 
     made = zun.create()
-    monkeypatch.setattr(zun.site.config, "settings", dataclasses.replace(zun.site.config.settings, limits=dataclasses.replace(zun.limits, execs=2)))  # fmt: skip
+    limits = dataclasses.replace(zun.limits, execs=2)
+    settings = dataclasses.replace(zun.site.config.settings, limits=limits)
+    monkeypatch.setattr(zun.site.config, "settings", settings)
     urls = [exec_url(zun, made)[1] for _ in range(2)]
     with connected(urls[0]) as one, connected(urls[1]) as two:
         for connection in (one, two):

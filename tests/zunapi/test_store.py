@@ -55,11 +55,16 @@ def test_update_and_delete(tmp_path: Path) -> None:
 def test_a_transaction_is_all_or_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path / "s.sqlite")
     table = store.table(Thing, "things")
-    with pytest.raises(RuntimeError), store.transaction():
-        table.insert(Thing("a", 1))
+
+    def fail() -> None:
         with store.transaction():
-            table.insert(Thing("b", 1))
-        raise RuntimeError
+            table.insert(Thing("a", 1))
+            with store.transaction():
+                table.insert(Thing("b", 1))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert table.count() == 0
 
 

@@ -31,7 +31,10 @@ def test_version_headers_and_request_id_are_on_every_answer(any_site: RunningSit
 
 
 def test_no_header_means_one_dot_one_and_latest_the_maximum(any_site: RunningSite) -> None:
-    assert any_site.http("GET", "/v1/containers", version=None).headers["OpenStack-API-Version"] == "container 1.1"
+    assert (
+        any_site.http("GET", "/v1/containers", version=None).headers["OpenStack-API-Version"]
+        == "container 1.1"
+    )
     newest = "1.41" if any_site.profile == "chi-edge" else "1.40"
     answer = any_site.http("GET", "/v1/containers", version="latest")
     assert answer.headers["OpenStack-API-Version"] == f"container {newest}"
@@ -47,7 +50,9 @@ def test_a_version_out_of_range(any_site: RunningSite, version: str) -> None:
         assert answer.json()["errors"][0]["title"] == ""
 
 
-@pytest.mark.parametrize("header", ["abc", "compute 1.1", "container x.y", "container 1.2.3", "container", ""])
+@pytest.mark.parametrize(
+    "header", ["abc", "compute 1.1", "container x.y", "container 1.2.3", "container", ""]
+)
 def test_a_header_that_is_no_version(zun: RunningSite, header: str) -> None:
     answer = zun.http("GET", "/v1/containers", version=None, headers={"OpenStack-API-Version": header})
     assert answer.status_code == 406
@@ -77,7 +82,9 @@ def test_paths_and_methods_that_are_not_there(zun: RunningSite, method: str, pat
     answer = zun.http(method, path)
     assert answer.status_code == status
     assert answer.json() == {
-        "errors": [{"request_id": "", "code": "container.", "status": status, "title": "", "detail": "", "links": []}]
+        "errors": [
+            {"request_id": "", "code": "container.", "status": status, "title": "", "detail": "", "links": []}
+        ]
     }
 
 

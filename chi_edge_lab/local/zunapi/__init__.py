@@ -11,7 +11,16 @@ if TYPE_CHECKING:
 
 def routes(site: Site) -> list[Rule]:
     """Tornado's rules below the mount point of the service ("/container")."""
-    from chi_edge_lab.local.zunapi import actions, containers, handler, images, inventory, quotas, registries, verbs
+    from chi_edge_lab.local.zunapi import (
+        actions,
+        containers,
+        handler,
+        images,
+        inventory,
+        quotas,
+        registries,
+        verbs,
+    )
 
     table = [
         (r"/?", handler.Root),

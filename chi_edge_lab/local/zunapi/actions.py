@@ -14,7 +14,9 @@ class ActionList(Handler):
         """List them."""
         containers = self.site.containers
         row = containers.find(self.context, ref)
-        self.answer({"containerActions": [views.action(action) for action in containers.history.of(row.uuid)]})
+        self.answer(
+            {"containerActions": [views.action(action) for action in containers.history.of(row.uuid)]}
+        )
 
 
 class OneAction(Handler):
@@ -29,4 +31,6 @@ class OneAction(Handler):
             raise ResourceNotFound(f"The Action resource {request_id} could not be found.")
         action, events = found
         show = self.context.is_admin
-        self.answer(views.action(action) | {"events": [views.event(one, show_traceback=show) for one in events]})
+        self.answer(
+            views.action(action) | {"events": [views.event(one, show_traceback=show) for one in events]}
+        )

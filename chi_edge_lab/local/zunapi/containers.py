@@ -6,7 +6,12 @@ from typing import Any
 
 from chi_edge_lab.local.zunapi import schema, states, views
 from chi_edge_lab.local.zunapi.creation import new_container
-from chi_edge_lab.local.zunapi.errors import ContainerNotFound, InvalidParamInVersion, InvalidValue, PolicyNotAuthorized
+from chi_edge_lab.local.zunapi.errors import (
+    ContainerNotFound,
+    InvalidParamInVersion,
+    InvalidValue,
+    PolicyNotAuthorized,
+)
 from chi_edge_lab.local.zunapi.handler import Handler
 from chi_edge_lab.local.zunapi.model import Container
 from chi_edge_lab.local.zunapi.paging import UnknownMarker, cut
@@ -50,7 +55,7 @@ class ContainerList(Handler):
             parameters.pop(name, None)
         if parameters:
             raise InvalidValue(f"Unknown parameters: {', '.join(parameters)}")
-        only = {} if everybody else {"project_id": self.context.project_id}
+        only: dict[str, Any] = {} if everybody else {"project_id": self.context.project_id}
         rows = self.site.containers.table.find(**only)
         rows = [row for row in rows if all(_matches(row, name, value) for name, value in filters.items())]
         try:

@@ -27,10 +27,10 @@ from chi_edge_lab.local.zunapi.registries import Registries
 if TYPE_CHECKING:
     from chi_edge_lab.local.zunapi.handler import Handler
 
-_GREEK = (
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau upsilon "
-    "phi chi psi omega"
-).split()
+_GREEK = [
+    *("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu"),
+    *("nu", "xi", "omicron", "pi", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega"),
+]
 
 
 def new_container(handler: Handler, body: dict[str, Any]) -> Container:

@@ -58,7 +58,7 @@ class Driver(abc.ABC):
     """One of Zun's drivers."""
 
     clears_task_state = True
-    """Whether the compute manager forgets the task_state when an operation ends (the k8s driver does it itself, if at all)."""
+    """Whether the compute manager forgets the task_state when an operation ends (else the driver does, if at all)."""
 
     channel_bytes = False
     """Whether websocket frames to the client begin with a Kubernetes channel byte."""
@@ -207,7 +207,8 @@ class Driver(abc.ABC):
             cpu=row.cpu or None,
             address=address,
             mounts=tuple(
-                FileMount(mount["destination"], base64.b64decode(mount["source"])) for mount in row.mounts or ()
+                FileMount(mount["destination"], base64.b64decode(mount["source"]))
+                for mount in row.mounts or ()
             ),
             labels={key: str(value) for key, value in (row.labels or {}).items()},
         )
@@ -251,7 +252,7 @@ class Driver(abc.ABC):
 
 def scratch() -> BinaryIO:
     """A temporary file for an archive: in memory while it is small."""
-    return cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=ARCHIVE_IN_MEMORY))
+    return cast("BinaryIO", tempfile.SpooledTemporaryFile(max_size=ARCHIVE_IN_MEMORY))
 
 
 def decode_strictly(data: bytes, what: str) -> str:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import shlex
-import signal as signals
-import stat as stat_module
 import time
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -16,10 +13,10 @@ from chi_edge_lab.local.engines.base import (
     NoSuchContainer,
     NotRunning,
     PathNotFound,
-    PathStat,
     State,
 )
 from chi_edge_lab.local.zunapi import states
+from chi_edge_lab.local.zunapi.docker_words import docker_stat, signal_number, since_ns, status_of
 from chi_edge_lab.local.zunapi.driver import Driver, LogQuery, Refused, decode_strictly, log_text
 from chi_edge_lab.local.zunapi.errors import Conflict, Invalid, ServerFault
 from chi_edge_lab.local.zunapi.model import Container
@@ -102,7 +99,7 @@ class DockerDriver(Driver):
 
     def kill(self, row: Container, signal: str | None) -> None:
         """Send a signal; what becomes of it is seen at the next look."""
-        self.engine.kill(row.uuid, _signal_number(signal))
+        self.engine.kill(row.uuid, signal_number(signal))
         self.change(row, wanted=False, status_reason=None)
         if self.engine.inspect(row.uuid).status == "exited":
             self.refresh(row, now=True)
@@ -125,7 +122,7 @@ class DockerDriver(Driver):
             if running:
                 self.engine.unpause(row.uuid)
 
-    def network_attach(self, row: Container, network_id: str, address: str | None) -> None:
+    def network_attach(self, row: Container, network_id: str, address: str | None) -> None:  # noqa: ARG002 - one
         """A new port on the network."""
         port_id, address = self.open_port(row, address)
         self.change(row, port_id=port_id, addresses=(row.addresses or {}) | self._addresses(port_id, address))
@@ -187,10 +184,10 @@ class DockerDriver(Driver):
         state = self.state(row)
         if state is None:
             return row
-        if row.status == states.RESTARTING and row.wanted and not now:
+        if state.status == "exited" and row.wanted and not now and self._restarts_again(row, state):
             return row  # between two starts by its policy
         if row.task_state is None or now:
-            status, detail = _status_of(row, state)
+            status, detail = status_of(row, state)
             if (status, detail) != (row.status, row.status_detail):
                 row = self.change(row, status=status, status_detail=detail)
         if state.status == "running":
@@ -204,7 +201,7 @@ class DockerDriver(Driver):
         tail = int(query.tail) if query.tail.lstrip("-").isdigit() else None
         try:
             lines = self.open_log(
-                row, stdout=query.stdout, stderr=query.stderr, since_ns=_since(query.since),
+                row, stdout=query.stdout, stderr=query.stderr, since_ns=since_ns(query.since),
                 tail=tail if tail is not None and tail >= 0 else None,
             )  # fmt: skip
         except NoSuchContainer as error:
@@ -229,7 +226,7 @@ class DockerDriver(Driver):
             raise ServerFault("the output is longer than a message may be")
         return decode_strictly(result.output, "the output"), result.exit_code
 
-    def prepare_exec(self, row: Container, command: str) -> list[str]:
+    def prepare_exec(self, row: Container, command: str) -> list[str]:  # noqa: ARG002
         """The words of the command; no shell."""
         try:
             argv = shlex.split(command)
@@ -245,7 +242,7 @@ class DockerDriver(Driver):
             found = self.engine.get_archive(row.uuid, path, out)
         except PathNotFound as error:
             raise _missing(path) from error
-        return _docker_stat(found)
+        return docker_stat(found)
 
     def put_archive(self, row: Container, path: str, data: bytes) -> None:
         """Extract into a directory that exists."""
@@ -271,7 +268,7 @@ class DockerDriver(Driver):
             "NET I/O(B)": f"{stats.rx_bytes}/{stats.tx_bytes}",
         }
 
-    def top(self, row: Container, ps_args: str | None) -> dict[str, Any]:
+    def top(self, row: Container, ps_args: str | None) -> dict[str, Any]:  # noqa: ARG002
         """Its processes; the columns are those of `ps -ef` whatever the arguments."""
         try:
             titles, processes = self.engine.top(row.uuid)
@@ -326,61 +323,6 @@ class DockerDriver(Driver):
         return {network.network_id: [entry]}
 
 
-def _status_of(row: Container, state: State) -> tuple[str, str | None]:
-    """Status and status_detail, in docker's phrases."""
-    if state.status == "running":
-        return states.RUNNING, _phrase("Up {}", state.started_at)
-    if state.status == "paused":
-        return states.PAUSED, _phrase("Up {} (paused)", state.started_at)
-    if state.status == "created":
-        keeps = {states.CREATED, states.RESTARTING, states.ERROR, states.REBUILDING}
-        return (row.status, row.status_detail) if row.status in keeps else (states.CREATED, "Created")
-    tail = " (error)" if state.error else " "
-    code = state.exit_code if state.exit_code is not None else 137
-    return states.STOPPED, f"Exited({code}) {_ago(state.finished_at)} ago{tail}"
-
-
-def _phrase(text: str, since: float | None) -> str | None:
-    ago = _ago(since)
-    return text.format(ago) if ago is not None else None
-
-
-def _ago(since: float | None) -> str | None:
-    """ "5 seconds", "3 mins", ...: one unit. None in the first second, as in Zun (which then prints "None")."""
-    if since is None:
-        return None
-    seconds = int(time.time() - since)
-    if seconds >= 86400:
-        return f"{seconds // 86400} days"
-    if seconds >= 3600:
-        return f"{seconds // 3600} hours"
-    if seconds >= 60:
-        return f"{seconds // 60} mins"
-    return f"{seconds} seconds" if seconds > 0 else None
-
-
-def _signal_number(signal: str | None) -> int:
-    """The number of a signal as the API spells it; KILL when none is named."""
-    if signal is None or signal == "None":
-        return signals.SIGKILL
-    if signal.isdigit():
-        return int(signal)
-    return signals.Signals["SIG" + signal.upper().removeprefix("SIG")]
-
-
-def _since(since: str | None) -> int | None:
-    """Nanoseconds since the epoch. The schema has checked the form."""
-    if not since:
-        return None
-    if since.isdigit():
-        return int(since) * 1_000_000_000
-    try:
-        moment = datetime.datetime.strptime(since, "%Y-%m-%d %H:%M:%S,%f")
-    except ValueError as error:
-        raise ServerFault(f"no such time: {since}") from error
-    return int(moment.replace(tzinfo=datetime.timezone.utc).timestamp()) * 1_000_000_000
-
-
 def _missing(path: str) -> Exception:
     """Zun formats docker's message with `%`; an encoded slash in it ("%2F") breaks that, so most paths give 500."""
     if "/" in path:
@@ -390,31 +332,3 @@ def _missing(path: str) -> Exception:
 
 def _not_running(row: Container) -> Conflict:
     return Conflict(f"Container {row.uuid} is not running", remote=True)
-
-
-_GO_MODES = (
-    (stat_module.S_ISDIR, 1 << 31),
-    (stat_module.S_ISLNK, 1 << 27),
-    (stat_module.S_ISBLK, 1 << 26),
-    (stat_module.S_ISFIFO, 1 << 25),
-    (stat_module.S_ISSOCK, 1 << 24),
-    (stat_module.S_ISCHR, 1 << 26 | 1 << 21),
-)
-
-
-def _docker_stat(found: PathStat) -> dict[str, Any]:
-    mode = found.mode & 0o777
-    for is_kind, bit in _GO_MODES:
-        if is_kind(found.mode):
-            mode |= bit
-    for posix, go in ((stat_module.S_ISUID, 1 << 23), (stat_module.S_ISGID, 1 << 22), (stat_module.S_ISVTX, 1 << 20)):
-        if found.mode & posix:
-            mode |= go
-    moment = datetime.datetime.fromtimestamp(found.mtime, datetime.timezone.utc)
-    return {
-        "name": found.name,
-        "size": found.size,
-        "mode": mode,
-        "mtime": moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "linkTarget": found.link_target,
-    }

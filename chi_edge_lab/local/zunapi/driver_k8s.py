@@ -7,8 +7,7 @@ has no word for raises NotImplementedError. Read in zun/container/k8s/driver.py 
 
 from __future__ import annotations
 
-import json
-import re
+import contextlib
 import shlex
 import threading
 import time
@@ -18,20 +17,12 @@ from chi_edge_lab.local.engines.base import CommandNotFound, EngineError, NoSuch
 from chi_edge_lab.local.zunapi import states
 from chi_edge_lab.local.zunapi.driver import Driver, LogQuery, Refused, log_text
 from chi_edge_lab.local.zunapi.errors import ContainerNotFound, ServerFault
+from chi_edge_lab.local.zunapi.k8s_words import DEVICE_PROFILES, api_error, faults_of
 from chi_edge_lab.local.zunapi.model import Container
 
 if TYPE_CHECKING:
     from chi_edge_lab.local.engines.base import Terminal
     from chi_edge_lab.local.zunapi.site import Site
-
-DEVICE_PROFILES: dict[str, dict[str, int]] = {
-    "pi_camera": {"smarter-devices/video0": 1, "smarter-devices/vchiq": 1, "smarter-devices/vcsm-cma": 1},
-    "pi_gpio": {"smarter-devices/gpiomem": 1, "smarter-devices/i2c-1": 1},
-    "pi_libcamera": {"smarter-devices/video0": 1, "smarter-devices/media0": 1},
-    "ttyacm0": {"smarter-devices/ttyACM0": 1},
-    "video0": {"smarter-devices/video0": 1},
-}
-"""Profiles of a CHI@Edge-like site. This machine has none of those devices, so asking for one is Unschedulable."""
 
 CONFIG_MAP_LIMIT = 2**20
 """Bytes of a file mount: what a Kubernetes ConfigMap holds."""
@@ -42,13 +33,6 @@ ERROR_AFTER_RESTARTS = 2
 METRICS_AFTER = 5.0
 """Seconds before a pod has its first metrics sample; until then `stats` is null (metrics-server: up to 60)."""
 
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-_LABEL_RULE = (
-    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end "
-    "with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
-    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
-)
-_LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
 _NVIDIA = {
     "NVIDIA_REQUIRE_JETPACK": "csv-mounts=all",
     "NVIDIA_VISIBLE_DEVICES": "all",
@@ -66,7 +50,9 @@ class K8sDriver(Driver):
         super().__init__(site)
         self._samples: dict[str, tuple[float, float]] = {}  # uuid -> (when, CPU seconds until then)
         self._samples_lock = threading.Lock()
-        self._due: set[str] = set()  # containers that will be restarted in a moment; touched in their queues only
+        self._due: set[str] = (
+            set()
+        )  # containers that will be restarted in a moment; touched in their queues only
 
     # -- operations
 
@@ -76,21 +62,26 @@ class K8sDriver(Driver):
         if row.runtime == "nvidia":
             row = self.change(row, environment=(row.environment or {}) | _NVIDIA)
         row = self.change(
-            row, host=self.site.containers.host_name, auto_remove=True, interactive=True, tty=True, wanted=True
+            row,
+            host=self.site.containers.host_name,
+            auto_remove=True,
+            interactive=True,
+            tty=True,
+            wanted=True,
         )
         self._launch(row)
 
     def start(self, row: Container) -> None:
         """Scale to one: a new pod, unless there is one already."""
         if row.host is None:
-            raise Refused(_api_error(404, "NotFound", f'deployments.apps "zun-{row.uuid}" not found'))
+            raise Refused(api_error(404, "NotFound", f'deployments.apps "zun-{row.uuid}" not found'))
         if row.wanted and self.state(row) is not None:
             if row.status == states.RUNNING:  # the second half of create and run
                 self.change(row, task_state=None)
             return  # replicas is 1 already: nothing changes, and the task_state waits for the pod to be ready
         self._launch(self.change(row, wanted=True))
 
-    def stop(self, row: Container, timeout: float) -> None:
+    def stop(self, row: Container, timeout: float) -> None:  # noqa: ARG002
         """Scale to zero: the pod and its files go. The timeout is ignored."""
         row = self.change(row, wanted=False)
         self._remove_pod(row, self.site.limits.stop_grace)
@@ -99,7 +90,7 @@ class K8sDriver(Driver):
     def stop_for_delete(self, row: Container) -> None:
         """Scaling down does not wait for the pod, and the Deployment goes right after."""
 
-    def reboot(self, row: Container, timeout: float) -> None:
+    def reboot(self, row: Container, timeout: float) -> None:  # noqa: ARG002
         """Scale to zero and to one: a new pod."""
         self._remove_pod(self.change(row, wanted=False), self.site.limits.stop_grace)
         self._launch(self.change(row, wanted=True))
@@ -124,7 +115,9 @@ class K8sDriver(Driver):
         state = self.state(row)
         if state is not None and state.status in {"running", "paused"}:
             if row.status != states.RUNNING:
-                self.change(row, status=states.RUNNING, task_state=None, status_reason=None, status_detail=None)
+                self.change(
+                    row, status=states.RUNNING, task_state=None, status_reason=None, status_detail=None
+                )
             self.settle_address(row, state.address)
         else:
             self._unready(row)
@@ -166,7 +159,7 @@ class K8sDriver(Driver):
         """What Zun's compute and the Kubernetes API refuse, in their order."""
         for mount in row.mounts or ():
             if len(mount["source"]) * 3 // 4 > CONFIG_MAP_LIMIT:
-                raise Refused(_api_error(422, "Invalid", "ConfigMap is invalid: []: Too long: must have at most 1048576 bytes"))  # fmt: skip
+                raise Refused(api_error(422, "Invalid", f"{CONFIG_MAP_LIMIT} bytes is all a ConfigMap holds"))
         if row.disk:
             raise Refused("Your host does not support disk quota feature.")
         if row.image_driver != "docker":
@@ -179,14 +172,17 @@ class K8sDriver(Driver):
                 )
         if not row.reservation_id:
             raise Refused(f"container {row.uuid} has no reservaton ID set.")
-        faults = list(_faults(row))
+        faults = list(faults_of(row))
         if faults:
             text = faults[0] if len(faults) == 1 else f"[{', '.join(faults)}]"
-            raise Refused(_api_error(422, "Invalid", f'Deployment.apps "zun-{row.uuid}" is invalid: {text}'))
+            raise Refused(api_error(422, "Invalid", f'Deployment.apps "zun-{row.uuid}" is invalid: {text}'))
 
     def _schedule(self, row: Container) -> str | None:
         """Why no node takes the pod, None when one does."""
-        nodes = "0/1 nodes are available: 1 {}. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."  # fmt: skip
+        nodes = (
+            "0/1 nodes are available: 1 {}. preemption: 0/1 nodes are available: "
+            "1 Preemption is not helpful for scheduling."
+        )
         usable, _ = self.site.reservations.is_usable(row.reservation_id or "", row.project_id)
         if not usable:
             return nodes.format("node(s) didn't match Pod's node affinity/selector")
@@ -225,7 +221,11 @@ class K8sDriver(Driver):
         )
         if row.restarts <= ERROR_AFTER_RESTARTS:  # else it stays in Error until it is ready
             row = self.change(
-                row, status=states.CREATED, task_state="container_starting", status_reason=None, status_detail=None
+                row,
+                status=states.CREATED,
+                task_state="container_starting",
+                status_reason=None,
+                status_detail=None,
             )
         try:
             self.engine.start(row.uuid)
@@ -235,10 +235,8 @@ class K8sDriver(Driver):
         self.exited(row)  # it runs, or has ended already
 
     def _remove_pod(self, row: Container, grace: float) -> None:
-        try:
+        with contextlib.suppress(NoSuchContainer, NotRunning):
             self.engine.stop(row.uuid, grace)
-        except (NoSuchContainer, NotRunning):
-            pass
         self.engine.remove(row.uuid)
 
     # -- looks
@@ -272,7 +270,10 @@ class K8sDriver(Driver):
         limits = self.site.limits
         try:
             result = self.engine.execute(
-                row.uuid, self._split(command), timeout=limits.execute_timeout, max_output=limits.execute_output
+                row.uuid,
+                self._split(command),
+                timeout=limits.execute_timeout,
+                max_output=limits.execute_output,
             )
         except CommandNotFound:
             return "Malformed command, or binary not found in container", -1
@@ -291,7 +292,11 @@ class K8sDriver(Driver):
 
     def get_archive(self, row: Container, path: str, out: BinaryIO) -> dict[str, Any]:
         """`tar` of a directory's content, or of a file of that name in the working directory."""
-        tar = f"tar cf - -C {path} ." if self._is_directory(row, path) else f"tar cf - {path.rpartition('/')[2]}"
+        tar = (
+            f"tar cf - -C {path} ."
+            if self._is_directory(row, path)
+            else f"tar cf - {path.rpartition('/')[2]}"
+        )
         try:
             result = self.engine.execute(
                 row.uuid, self._split(tar), timeout=self.site.limits.archive_timeout, stdout=out
@@ -307,7 +312,9 @@ class K8sDriver(Driver):
     def _is_directory(self, row: Container, path: str) -> bool:
         argv = self._split(f"sh -c 'test -d {path} && echo directory || echo file'")
         try:
-            result = self.engine.execute(row.uuid, argv, timeout=self.site.limits.execute_timeout, max_output=65536)
+            result = self.engine.execute(
+                row.uuid, argv, timeout=self.site.limits.execute_timeout, max_output=65536
+            )
         except CommandNotFound as error:
             raise ServerFault("no exit code from a container without sh") from error
         except (NoSuchContainer, NotRunning):
@@ -365,37 +372,3 @@ def _no_pod() -> ContainerNotFound:
     error = ContainerNotFound("%(container)s")
     error.remote = True
     return error
-
-
-def _faults(row: Container) -> list[str]:
-    """What the Kubernetes API server says is wrong with the Deployment."""
-    where = "spec.template.spec"
-    faults = []
-    if not _LABEL.fullmatch(row.name):
-        faults.append(f'{where}.containers[0].name: Invalid value: "{row.name}": {_LABEL_RULE}')
-    if len(row.name) > 63:
-        faults.append(f'{where}.containers[0].name: Invalid value: "{row.name}": must be no more than 63 characters')
-    if row.hostname is not None and not _LABEL.fullmatch(row.hostname):
-        faults.append(f'{where}.hostname: Invalid value: "{row.hostname}": {_LABEL_RULE}')
-    for value in (row.labels or {}).values():
-        if not isinstance(value, str) or len(value) > 63 or not _LABEL_VALUE.fullmatch(value):
-            faults.append(f"metadata.labels: Invalid value: {json.dumps(value)}: a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.'")  # fmt: skip
-    policy = (row.restart_policy or {}).get("Name")
-    if policy in {"no", "on-failure", "unless-stopped"}:
-        name = "Never" if policy == "no" else "OnFailure"
-        faults.append(f'{where}.restartPolicy: Unsupported value: "{name}": supported values: "Always"')
-    if row.healthcheck:
-        faults.append(f"{where}.containers[0].livenessProbe.exec: Invalid value: must be an object")
-    faults += [
-        f"{where}.containers[0].ports[0].containerPort: Invalid value: {number}: must be between 1 and 65535, inclusive"
-        for number, _ in row.port_list()
-        if not 1 <= number <= 65535
-    ]
-    return faults
-
-
-def _api_error(status: int, reason: str, message: str) -> str:
-    """An exception of the Kubernetes client, as text: what ends up in status_reason."""
-    body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "reason": reason, "code": status}  # fmt: skip
-    phrase = "Unprocessable Entity" if status == 422 else "Not Found"
-    return f"({status})\nReason: {phrase}\nHTTP response body: {json.dumps(body)}\n"

@@ -1,6 +1,7 @@
 """Zun's errors: the class names are the server's own, because the `code` of an error body is made from them.
 
-A body is `{"errors": [{"request_id": "", "code": "container.<kebab-case class>", "status", "title", "detail", "links"}]}`.
+A body is `{"errors": [{"request_id": "", "code": "container.<kebab-case class>", "status", "title", "detail",
+"links"}]}`.
 Below 500 title and detail are the sentence; from 500 on Zun says nothing but a correlation id, which the site's log has
 together with what happened. Errors that crossed RPC in real Zun have the suffix "-remote" (and a traceback of the
 server in `detail`, which we leave out).

@@ -147,7 +147,9 @@ class Handler(web.RequestHandler):
         if isinstance(error, PlainFault):
             self.set_status(500)
             self.set_header("Content-Type", "text/plain; charset=UTF-8")
-            self.finish("Internal Server Error\n\nThe server encountered an unexpected internal server error\n")
+            self.finish(
+                "Internal Server Error\n\nThe server encountered an unexpected internal server error\n"
+            )
             return
         if isinstance(error, BareError):
             for name, value in error.headers.items():
@@ -161,7 +163,9 @@ class Handler(web.RequestHandler):
             error = ServerFault(f"{type(error).__name__}: {error}")
         body, correlation = body_of(error)
         if correlation is not None:
-            _log.info("%s %s: %s (correlation %s)", self.request.method, self.request.path, error, correlation)
+            _log.info(
+                "%s %s: %s (correlation %s)", self.request.method, self.request.path, error, correlation
+            )
         self.answer(body, error.status)
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:

@@ -1,7 +1,7 @@
 """/v1/images: the catalogue, as images that Zun's host has.
 
-Upstream's default policy shows it to administrators alone; this site's policy opens it to members (policy is a site's own
-setting), because here the catalogue is all there is and a person must be able to see it.
+Upstream's default policy shows it to administrators alone; this site's policy opens it to members (policy is a
+site's own setting), because here the catalogue is all there is and a person must be able to see it.
 """
 
 from __future__ import annotations
@@ -130,7 +130,13 @@ class ImageSearch(Handler):
         exact = schema.boolean(parameters.get("exact_match"), "exact_match")
         self.site.containers.driver.can_commit()  # the k8s driver has no images of its own at all
         found = [
-            {"name": image.repo, "description": "", "is_official": False, "is_automated": False, "star_count": 0}
+            {
+                "name": image.repo,
+                "description": "",
+                "is_official": False,
+                "is_automated": False,
+                "star_count": 0,
+            }
             for image in await _all(self)
             if (image.repo == name if exact else name in image.repo)
         ]

@@ -115,9 +115,13 @@ def _archive_body(driver: Driver, row: Container, path: str, limits: Limits, enc
     return b'{"data": %s, %s' % (json.dumps(text).encode(), tail)
 
 
-def _put(driver: Driver, row: Container, query: Parameters, body: bytes, limits: Limits, encoded: bool) -> None:
+def _put(
+    driver: Driver, row: Container, query: Parameters, body: bytes, limits: Limits, encoded: bool
+) -> None:
     if len(body) > limits.message:
-        raise ServerFault(f"a message of {len(body)} bytes is larger than configured max size {limits.message}")
+        raise ServerFault(
+            f"a message of {len(body)} bytes is larger than configured max size {limits.message}"
+        )
     try:
         given = json.loads(body)
     except (ValueError, RecursionError):

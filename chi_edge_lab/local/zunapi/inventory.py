@@ -13,15 +13,15 @@ import uuid
 from typing import Any
 
 from chi_edge_lab.local.zunapi import schema, states, views
-from chi_edge_lab.local.zunapi.driver_k8s import DEVICE_PROFILES
 from chi_edge_lab.local.zunapi.errors import (
     BareError,
-    ContainerNotFound,
     ComputeNodeNotFound,
+    ContainerNotFound,
     ServerFault,
     ZunServiceNotFound,
 )
 from chi_edge_lab.local.zunapi.handler import Handler
+from chi_edge_lab.local.zunapi.k8s_words import DEVICE_PROFILES
 
 ZONE = "nova"
 _STARTED = time.time()

@@ -10,10 +10,10 @@ class Limits:
     """Sizes are in bytes, times in seconds."""
 
     message: int = 128 * 2**20
-    """Largest JSON message an archive may become: RabbitMQ's default, which is what stops real Zun at about 95 MiB of tar."""
+    """Largest JSON message an archive may become: RabbitMQ's default, which stops real Zun at about 95 MiB of tar."""
 
     body: int = 160 * 2**20
-    """Largest request body accepted at all. Above `message`, so that a tar that is too big gets Zun's 500 and not a cut connection."""
+    """Largest request body accepted at all. Above `message`: a tar that is too big gets Zun's 500."""
 
     execute_timeout: float = 5.0
     """How long `execute` waits for a command: the default of Zun's docker and k8s drivers alike."""
@@ -46,4 +46,6 @@ class Limits:
     """chi-edge: seconds between TERM and KILL of a pod (Kubernetes gives 30; ten keeps a lesson moving)."""
 
     restart_delays: tuple[float, ...] = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
-    """chi-edge: seconds before each restart of a container that ended; the last one repeats. Kubernetes: 0, 10, 20, ... 300."""
+    """chi-edge: seconds before each restart of a container that ended; the last one repeats.
+
+    Kubernetes waits 0, 10, 20, ... 300."""

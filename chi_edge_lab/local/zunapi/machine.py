@@ -51,15 +51,15 @@ class Containers:
 
         Raises ContainerNotFound, Conflict when several have that name.
         """
-        everybody = {} if context.is_admin or all_projects else {"project_id": context.project_id}
         key = uuid_of(ref)
-        rows = self.table.find(**({"uuid": key} if key else {"name": ref}), **everybody)
+        wanted: dict[str, Any] = {"uuid": key} if key else {"name": ref}
+        if not (context.is_admin or all_projects):
+            wanted["project_id"] = context.project_id
+        rows = self.table.find(**wanted)
         if not rows:
             raise ContainerNotFound(ref)
         if len(rows) > 1:
-            raise Conflict(
-                "Multiple containers exist with same name. Please use the container uuid instead."
-            )
+            raise Conflict("Multiple containers exist with same name. Please use the container uuid instead.")
         return rows[0]
 
     def get(self, uuid: str) -> Container | None:
@@ -113,13 +113,19 @@ class Containers:
     def start(self, context: Context, row: Container) -> None:
         """Start it."""
         action = self.history.start(context, row.uuid, "start")
-        self._operate(row, action, "_do_container_start", "container_starting", self._failing(self.driver.start))
+        self._operate(
+            row, action, "_do_container_start", "container_starting", self._failing(self.driver.start)
+        )
 
     def stop(self, context: Context, row: Container, timeout: float) -> None:
         """Stop it."""
         action = self.history.start(context, row.uuid, "stop")
         self._operate(
-            row, action, "_do_container_stop", "container_stopping", lambda now: self.driver.stop(now, timeout)
+            row,
+            action,
+            "_do_container_stop",
+            "container_stopping",
+            lambda now: self.driver.stop(now, timeout),
         )
 
     def reboot(self, context: Context, row: Container, timeout: float) -> None:
@@ -127,10 +133,16 @@ class Containers:
         row = self.change(row, status=states.RESTARTING)
         action = self.history.start(context, row.uuid, "reboot")
         self._operate(
-            row, action, "_do_container_reboot", "container_rebooting", lambda now: self.driver.reboot(now, timeout)
+            row,
+            action,
+            "_do_container_reboot",
+            "container_rebooting",
+            lambda now: self.driver.reboot(now, timeout),
         )
 
-    def rebuild(self, context: Context, row: Container, *, image: str | None, image_driver: str | None) -> None:
+    def rebuild(
+        self, context: Context, row: Container, *, image: str | None, image_driver: str | None
+    ) -> None:
         """Make it anew, from another image if need be."""
         run = row.status == states.RUNNING
         row = self.change(
@@ -222,8 +234,8 @@ class Containers:
         def work(now: Container) -> None:
             try:
                 self.update(now, changes)
-            except (NotImplementedError, Exception) as error:
-                _log.info("resize of %s failed: %s", now.uuid, error)
+            except NotImplementedError:
+                _log.debug("the driver cannot change limits")
 
         self._enqueue(row, work)
 
@@ -286,8 +298,9 @@ class Containers:
         task = row.task_state
         row = self.change(row, task_state=None) if task else row
         if row.status == states.CREATING or task == "container_creating":
-            self.site.engine.remove(row.uuid)
-            self.change(row, status=states.ERROR, status_reason="Container failed to create correctly")
+            reason = "Container failed to create correctly"
+            self.change(row, status=states.ERROR, status_reason=reason, wanted=False)
+            self.site.engine.remove(row.uuid)  # after it is no longer wanted: its end is reported too
         elif row.status == states.DELETING or task == "container_deleting":
             self._enqueue(row, self._delete)
         elif row.status == states.DELETED:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chi_edge_lab.local.zunapi import schema, views
 from chi_edge_lab.local.zunapi.errors import BareError, Conflict, RegistryNotFound
@@ -26,9 +26,11 @@ class Registries:
 
     def find(self, context: Context, ref: str) -> Registry:
         """By uuid or name. Raises RegistryNotFound, Conflict."""
-        only = {} if context.is_admin else {"project_id": context.project_id}
         key = uuid_of(ref)
-        rows = self.table.find(**({"uuid": key} if key else {"name": ref}), **only)
+        wanted: dict[str, Any] = {"uuid": key} if key else {"name": ref}
+        if not context.is_admin:
+            wanted["project_id"] = context.project_id
+        rows = self.table.find(**wanted)
         if not rows:
             raise RegistryNotFound(ref)
         if len(rows) > 1:
@@ -46,7 +48,7 @@ class RegistryList(Handler):
         everybody = schema.boolean(parameters.get("all_projects") or None, "all_projects")
         if everybody:
             self.require_admin("registry:get_all_all_projects")
-        only = {} if everybody else {"project_id": self.context.project_id}
+        only: dict[str, Any] = {} if everybody else {"project_id": self.context.project_id}
         rows = Registries(self.site).table.find(**only)
         try:
             page = cut(rows, Registry, parameters, most=self.site.limits.list_page)

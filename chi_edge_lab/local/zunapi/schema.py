@@ -35,7 +35,12 @@ _CPU: Schema = {
     "minimum": 0.1,
     "maximum": 16.0,
 }
-_MEMORY: Schema = {"type": ["string", "integer", "null"], "minimum": 4, "maximum": 8192, "pattern": "^[0-9]+$"}
+_MEMORY: Schema = {
+    "type": ["string", "integer", "null"],
+    "minimum": 4,
+    "maximum": 8192,
+    "pattern": "^[0-9]+$",
+}
 _STRING_OR_NULL: Schema = {"type": ["string", "null"]}
 _OBJECT_OR_NULL: Schema = {"type": ["object", "null"]}
 _LIST_OR_NULL: Schema = {"type": ["array", "null"]}
@@ -71,7 +76,10 @@ _CONTAINER: dict[str, Schema] = {
     "interactive": _BOOLEAN,
     "tty": _BOOLEAN,
     "image_driver": {"type": ["string", "null"], "enum": ["docker", "glance", None, "None"]},
-    "security_groups": {"type": ["array", "null"], "items": {"type": "string", "minLength": 1, "maxLength": 255}},
+    "security_groups": {
+        "type": ["array", "null"],
+        "items": {"type": "string", "minLength": 1, "maxLength": 255},
+    },
     "hints": _OBJECT_OR_NULL,
     "mounts": {
         "type": ["array", "null"],
@@ -109,7 +117,12 @@ _CONTAINER: dict[str, Schema] = {
     "privileged": _BOOLEAN,
     "healthcheck": _OBJECT_OR_NULL,
     "exposed_ports": _OBJECT_OR_NULL,
-    "registry": {"type": ["string"], "minLength": 2, "maxLength": 255, "pattern": "^[a-zA-Z0-9][a-zA-Z0-9_.-]+$"},
+    "registry": {
+        "type": ["string"],
+        "minLength": 2,
+        "maxLength": 255,
+        "pattern": "^[a-zA-Z0-9][a-zA-Z0-9_.-]+$",
+    },
 }
 
 
@@ -121,7 +134,7 @@ def _signals() -> list[str]:
     return names
 
 
-def _closed(required: tuple[str, ...] = (), **properties: Schema) -> Schema:
+def _closed(required: tuple[str, ...] = (), /, **properties: Schema) -> Schema:
     schema: Schema = {"type": "object", "properties": properties, "additionalProperties": False}
     return schema | {"required": list(required)} if required else schema
 
@@ -242,7 +255,7 @@ def _bound(name: str) -> Any:
     return check_bound
 
 
-_Validator = jsonschema.validators.extend(
+_Validator = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
     jsonschema.Draft4Validator, {"minimum": _bound("minimum"), "maximum": _bound("maximum")}
 )
 

@@ -152,7 +152,11 @@ async def _resize_container(handler: Handler, row: Container, given: Parameters)
 async def _commit(handler: Handler, row: Container, given: Parameters) -> dict[str, str]:
     repository = handler.text_parameter(given, "repository") or ""
     tag = handler.text_parameter(given, "tag")
-    return {"uuid": handler.site.containers.commit(handler.context, row, repository, None if tag == "None" else tag)}
+    return {
+        "uuid": handler.site.containers.commit(
+            handler.context, row, repository, None if tag == "None" else tag
+        )
+    }
 
 
 async def _add_security_group(handler: Handler, row: Container, given: Parameters) -> None:
@@ -175,7 +179,9 @@ async def _network_detach(handler: Handler, row: Container, given: Parameters) -
     if port:
         if port not in {entry["port"] for entries in addresses.values() for entry in entries}:
             raise PortNotFound(port)
-        network = next(net for net, entries in addresses.items() if port in {entry["port"] for entry in entries})
+        network = next(
+            net for net, entries in addresses.items() if port in {entry["port"] for entry in entries}
+        )
     else:
         network = _network(handler, given["network"])
         if network not in addresses:
@@ -198,7 +204,11 @@ async def _network_list(handler: Handler, row: Container, _: Parameters) -> dict
     networks: list[dict[str, Any]] = []
     for net_id, entries in (row.addresses or {}).items():
         for entry in entries:
-            ip = {"subnet_id": entry.get("subnet_id"), "version": entry["version"], "ip_address": entry["addr"]}
+            ip = {
+                "subnet_id": entry.get("subnet_id"),
+                "version": entry["version"],
+                "ip_address": entry["addr"],
+            }
             if handler.context.version < (1, 18):
                 networks.append({"net_id": net_id, "port_id": entry["port"], **ip})
             else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from typing import Any
 
 from chi_edge_lab.local.zunapi.model import Action, Container, Context, Event, Registry
@@ -115,5 +115,5 @@ def iso_time(seconds: float | None) -> str | None:
     return None if seconds is None else _utc(seconds).strftime("%Y-%m-%dT%H:%M:%S.%f")
 
 
-def _utc(seconds: float) -> datetime.datetime:
-    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
+def _utc(seconds: float) -> dt.datetime:
+    return dt.datetime.fromtimestamp(seconds, dt.timezone.utc)

@@ -95,7 +95,7 @@ class Workers:
             job = queue.popleft()
         try:
             job()
-        except Exception:  # a job reports its own failures; what escapes is a bug, and must not stop the queue
+        except Exception:  # noqa: BLE001 - jobs report their failures; a bug must not stop the queue
             _log.exception("An operation on container %s failed unexpectedly", key)
         with self._lock:
             if self._closed or not queue:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..base import CommandNotFound, EngineError, NoSuchContainer, NotRunning, Spec
-from . import client, processes, trees
+from . import client, processes, scratch, trees
 from .creation import fill, make_plan, make_record
 from .ends import Ends
 from .home import Home, Record, write_json
@@ -31,6 +31,8 @@ Step = tuple[signal.Signals, float]  # a signal and how long to wait after it, i
 class Containers:
     """All containers of one directory. Thread-safe; changes of one container are made one after the other."""
 
+    look_seconds = 15.0  # how often a shim looks whether its directory is still there
+
     def __init__(
         self, directory: Path, ids: tuple[int, int], limits: Limits, *, outbound: bool = False
     ) -> None:
@@ -43,8 +45,7 @@ class Containers:
         self._locks: dict[str, threading.RLock] = {}
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._ends = Ends(self.home)
-        for leftover in directory.glob(".*"):  # of a crash while something was made or removed
-            trees.remove(leftover)
+        scratch.clear(directory)
         for home in self.all():
             if home.is_live():
                 self._ends.watch(home)
@@ -104,8 +105,7 @@ class Containers:
             if home.path.exists():
                 raise EngineError(f"There is a container {spec.id} already.")
             record = make_record(spec, template, self._ids, outbound=self._outbound)
-            new = Home(self._directory / f".new-{spec.id}")
-            trees.remove(new.path)
+            new = Home(scratch.path(self._directory, "new"))
             try:
                 new.root.mkdir(mode=0o755, parents=True)
                 new.path.chmod(0o700)
@@ -154,6 +154,7 @@ class Containers:
                 "log_files": self._limits.log_files,
                 "max_execs": self._limits.execs,
                 "outbound": record.outbound,
+                "look_seconds": self.look_seconds,
             },
         )
 
@@ -242,7 +243,7 @@ class Containers:
                 return
             self._end(identifier, [(signal.SIGKILL, _KILL_SECONDS)])
             self.group(identifier).remove()
-            trash = self._directory / f".trash-{identifier}-{uuid.uuid4().hex}"
+            trash = scratch.path(self._directory, "trash")
             home.path.rename(trash)  # gone for all others at once; emptying may take its time
             trees.remove(trash)
         with self._locks_lock:

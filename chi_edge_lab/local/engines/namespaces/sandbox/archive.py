@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # typing itself is slow to import
     from typing import IO, Any
 
 _CHUNK = 256 * 1024
+_NO_FILES = ("/proc", "/sys", "/dev")  # no part of "/", as Docker sees it, but got when asked for by name
 _MAX_TIME = 2**33  # seconds; tar's plain field ends there, and no file is younger
 _DECOMPRESSORS = (bz2, lzma, zlib)  # tarfile imports them when it needs them, which is too late inside
 
@@ -74,6 +75,8 @@ def get(path: str, out: int, limits: Limits, exclude: tuple[str, ...] = ()) -> d
     if path.endswith(("/", "/.")) and not stat.S_ISDIR(found.st_mode):
         raise ArchiveError("path", f"{path} is not a directory")
     name = os.path.basename(full.rstrip("/")) or "/"
+    if full == "/":
+        exclude = (*exclude, *_NO_FILES)
     top = "." if contents_only or name == "/" else name
     with (
         os.fdopen(out, "wb", closefd=False) as file,

@@ -281,8 +281,13 @@ def _mount_own(root: int) -> None:
 
 
 def _show_file(source: int, path: str, read_only: bool) -> None:
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
+    except OSError as error:
+        raise SandboxError(
+            f"the given file {path} has no place in the container: {error.strerror}"
+        ) from error
     syscalls.mount(_path_of(source), path, "", syscalls.MS_BIND)
     if read_only:
         syscalls.make_read_only(path)

@@ -89,7 +89,7 @@ class Shim:
         self._run: dict[str, Any] = json.loads(procs.read_text("run.json"))
         self._ended: int | None = None
         self._deadline: float | None = None
-        self._killed_by_us = False
+        self._looked = time.monotonic()
         self._reaped_seconds = 0.0
         self._commands: dict[int, Exec] = {}
         self._connections: dict[int, socket.socket] = {}
@@ -132,6 +132,7 @@ class Shim:
         while self._ended is None:
             self._loop.step(self._timeout())
             self._stdio.drop_stalled()
+            self._look_around()
             if self._deadline is not None and time.monotonic() > self._deadline:
                 os.kill(self._pid, signal.SIGKILL)
         self._finish(self._ended)
@@ -144,7 +145,15 @@ class Shim:
         os.close(self._report_fd)
 
     def _timeout(self) -> float | None:
-        return 0.5 if self._deadline is not None or self._stdio.is_held else None
+        quick = self._deadline is not None or self._stdio.is_held
+        return 0.5 if quick else float(self._run["look_seconds"])
+
+    def _look_around(self) -> None:
+        """A container whose directory somebody has removed could never be reached again: end it."""
+        if time.monotonic() - self._looked > self._run["look_seconds"]:
+            self._looked = time.monotonic()
+            if not os.path.exists("run.json"):
+                os.kill(self._pid, signal.SIGKILL)
 
     def _start(self) -> None:
         run = self._run
@@ -255,16 +264,15 @@ class Shim:
             self._loop.step(max(0.0, limit - time.monotonic()))
         self._stdio.close()
         self._reap()
-        write_json(
-            "exit.json",
-            {
-                "run": self._run["run"],
-                "exit_code": exit_code,
-                "finished_at": time.time(),
-                "error": self._group.verdict(),
-            },
-        )
-        os.unlink(protocol.SOCKET_NAME)
+        ended = {
+            "run": self._run["run"],
+            "exit_code": exit_code,
+            "finished_at": time.time(),
+            "error": self._group.verdict(),
+        }
+        with contextlib.suppress(FileNotFoundError):  # the directory was removed
+            write_json("exit.json", ended)
+            os.unlink(protocol.SOCKET_NAME)
         self._namespaces.close()
         self._group.remove()
         for connection in self._connections.values():
@@ -315,7 +323,7 @@ class Shim:
             return
         try:
             self._dispatch(connection, message, fds)
-        except (OSError, KeyError, TypeError) as error:
+        except (OSError, LookupError, TypeError) as error:
             # It has gone.
             with contextlib.suppress(OSError):
                 protocol.send(connection, {"event": "failed", "kind": "error", "message": str(error)})
