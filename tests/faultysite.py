@@ -7,12 +7,14 @@ import contextlib
 import hashlib
 import json
 import socket
+import ssl
 import struct
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 PROJECT = "0123456789abcdef0123456789abcdef"
@@ -49,7 +51,9 @@ class _Server(ThreadingHTTPServer):
 class FaultySite:
     """`script[("GET", "/v1/containers")]` holds the answers still to give; the last one is given for ever."""
 
-    def __init__(self, *, k8s: bool = False, maximum: str = "1.40", region: str = "here") -> None:
+    def __init__(
+        self, *, k8s: bool = False, maximum: str = "1.40", region: str = "here", tls: Path | None = None
+    ) -> None:
         self.script: dict[tuple[str, str], list[Reply | Callable[[Handler], None]]] = {}
         self.requests: list[Request] = []
         self.logins: list[dict[str, Any]] = []
@@ -59,7 +63,11 @@ class FaultySite:
         server = _Server(("127.0.0.1", 0), Handler)
         server.site = self  # type: ignore[attr-defined]
         self.server = server
-        self.url = f"http://127.0.0.1:{server.server_address[1]}"
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(tls)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{server.server_address[1]}"
         self.region = region
         self.say("GET", "/", {"versions": [{"id": "v1", "min_version": "1.1", "max_version": maximum}]})
         profiles = "/v1/drivers/k8s/device_profiles"

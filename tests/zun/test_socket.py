@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from chi_edge_lab import errors
+from chi_edge_lab import errors, sites
 from chi_edge_lab.zun import Client, Container, Socket, create_request
 from chi_edge_lab.zun import socket as sockets
+from chi_edge_lab.zun.dial import connect, reach
+from chi_edge_lab.zun.terminals import K8S_BYTES_PER_SECOND
 from tests.faultysite import FaultySite, Handler, Reply
 
 Play = Callable[[Handler], None]
@@ -175,7 +180,7 @@ def test_a_paste_is_paced_on_k8s(dial: Callable[..., Socket]) -> None:
     began = time.monotonic()
     socket.send(b"x" * 128 * 1024)
     assert time.monotonic() - began > 0.4  # 256 KiB/s
-    assert sockets.K8S_BYTES_PER_SECOND == 256 * 1024
+    assert K8S_BYTES_PER_SECOND == 256 * 1024
 
 
 def test_two_threads_do_not_mix_their_pastes(dial: Callable[..., Socket]) -> None:
@@ -277,6 +282,49 @@ def test_a_gateway_that_does_not_pass_websockets(client_of: Callable[..., Client
     with pytest.raises(errors.ServerError, match="it answered 404") as caught:
         client_of(site).open_attach("c1")
     assert "s3cret" not in str(caught.value)
+    site.close()
+
+
+def test_over_tls_with_an_authority_of_ones_own(
+    client_of: Callable[..., Client], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pem = tmp_path / "site.pem"
+    command = (
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=x -addext subjectAltName=IP:127.0.0.1"
+    )
+    subprocess.run(
+        [*command.split(), "-keyout", pem, "-out", tmp_path / "cert"], check=True, capture_output=True
+    )
+    pem.write_bytes(pem.read_bytes() + (tmp_path / "cert").read_bytes())
+    site = FaultySite(k8s=True, tls=pem)
+    url = site.url.replace("https", "wss") + "/ws?token=s3cret"
+    site.say("GET", "/v1/containers/c1/attach", Reply(200, json.dumps(url).encode()))
+
+    def answer(handler: Handler) -> None:
+        handler.open_websocket()
+        handler.send_frame(b"\x01" + b"z" * 300_000)
+        handler.send_frame(b"\x01" + handler.read_frame()[1])
+        handler.send_frame(closing(1000), 8)
+        handler.linger()
+
+    site.say("GET", "/ws", answer)
+    with pytest.raises(errors.Unreachable, match="certificate is not trusted"):
+        client_of(site)
+    monkeypatch.setenv("OS_CACERT", str(pem))
+    socket = client_of(site).open_attach("c1")
+    socket.send(b"over")
+    assert everything(socket) == b"z" * 300_000 + b"over"
+    plain: dict[str, Any] = {
+        "channels": True, "resizer": None, "ends_with_exit": False, "bytes_per_second": None, "label": "c"
+    }  # fmt: skip
+    login = sites.login()
+    login.session.verify = True
+    with pytest.raises(errors.Unreachable, match="its certificate is not trusted"):
+        connect(url, login.session, **plain)
+    login.session.verify = False
+    with connect(url, login.session, **plain) as socket:
+        assert len(socket.recv(5)) > 0
+    login.session.verify = str(pem)
     site.close()
 
 
@@ -387,9 +435,9 @@ def test_a_container_that_goes_away_under_its_terminal(real: Client, container: 
 
 def test_a_real_proxy_and_a_token_it_does_not_know(real: Client, container: Container) -> None:
     where = real.terminal_address(container.uuid)
-    sockets.reach(where)
+    reach(where)
     with pytest.raises(errors.SiteError):
-        sockets.connect(
+        connect(
             f"{where}/ws/?token=00000000-0000-0000-0000-000000000000&uuid={container.uuid}",
             real.login.session,
             channels=False,
