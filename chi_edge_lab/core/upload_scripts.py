@@ -7,6 +7,7 @@ from chi_edge_lab.core.localtree import TEMPORARY
 
 FULL = 52
 CONFLICT = 53
+DAMAGED = 54
 
 # $1: destination, $2: name in it, $3: name of the temporary directory. Fields are separated by NUL.
 PREPARE = f"""{scripts.ENTER}[ -w . ]||exit {scripts.DENIED}
@@ -32,9 +33,10 @@ SUMS = r"""cd "$1/t"||exit 40
 cat ../x/files|xargs -0 sha256sum 2>/dev/null|sed -n 's/^\\\{0,1\}\([0-9a-f]\{64\}\)  .*/\1/p'"""
 SUM_OF_SUMS = SUMS + "|sha256sum|cut -c1-64"
 
-# $1: temporary directory, $2: its name in the destination's folder, $3: name. First look for what stands in
-# the way, then move.
-PLACE = f"""cd "$1/t"||exit {scripts.MISSING}
+# $1: temporary directory, $2: its name in the destination's folder, $3: the sum of sums there must be, or
+# nothing. Compare, then look for what stands in the way, then move.
+PLACE = f"""if [ "$3" ];then [ "$({SUM_OF_SUMS})" = "$3" ]||exit {DAMAGED};fi
+cd "$1/t"||exit {scripts.MISSING}
 if [ -s ../x/links ];then cat ../x/links|xargs -0 -n 2 ln -s -- 2>&1||exit {scripts.FAILED};fi
 if [ -s ../x/modes ];then cat ../x/modes|xargs -0 -n 2 chmod 2>&1||exit {scripts.FAILED};fi
 D=../..

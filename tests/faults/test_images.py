@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chi_edge_lab.core import create, execute, files, lifecycle, transfer, uploading
+from chi_edge_lab.core import create, execute, files, lifecycle, transfer, upload_road
 from chi_edge_lab.errors import NoShell, TransferError
 from tests.boxes import IDLE, PROFILES, Box, client_of, unique
 from tests.userlands import added
@@ -70,7 +70,7 @@ def test_files_are_written_and_read(poor: Box) -> None:
 
 
 def test_large_upload_without_tar_is_refused_where_tar_is_needed(poor: Box, tmp_path: Path) -> None:
-    (tmp_path / "large").write_bytes(bytes(uploading.EXEC_LIMIT + 1))
+    (tmp_path / "large").write_bytes(bytes(upload_road.EXEC_LIMIT + 1))
     folder = poor.folder()
     if "no-tar" in poor.kind and poor.client.dialect.archive_runs_tar:
         with pytest.raises(TransferError, match="no tar"):
@@ -115,7 +115,7 @@ def test_without_a_shell_transfers_work_on_docker_and_are_refused_on_chi_edge(
                     lambda: transfer.download(client, uuid, "/nosuch", tmp_path / "down")):  # fmt: skip
         with pytest.raises(TransferError):
             missing()
-    (tmp_path / "large").write_bytes(bytes(uploading.PART + 1))
+    (tmp_path / "large").write_bytes(bytes(upload_road.PART + 1))
     with pytest.raises(TransferError, match="4 MiB"):
         transfer.upload(client, uuid, tmp_path / "large", "/data")
 
