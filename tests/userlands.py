@@ -15,9 +15,33 @@ import pytest
 
 from tests.localsite import local_site, site_command
 
-_COMMON = (
-    "dash stat head tail wc dd cut chmod sleep id df readlink mktemp ln sed find xargs cat ls mkdir rm mv rmdir seq tr"
-).split()
+_COMMON = [
+    "dash",
+    "stat",
+    "head",
+    "tail",
+    "wc",
+    "dd",
+    "cut",
+    "chmod",
+    "sleep",
+    "id",
+    "df",
+    "readlink",
+    "mktemp",
+    "ln",
+    "sed",
+    "find",
+    "xargs",
+    "cat",
+    "ls",
+    "mkdir",
+    "rm",
+    "mv",
+    "rmdir",
+    "seq",
+    "tr",
+]
 USERLANDS = {
     "no-tar": [*_COMMON, "base64", "od", "sha256sum"],
     "no-sums": [*_COMMON, "od", "tar"],  # neither base64 nor sha256sum: hex, and reading back
