@@ -11,7 +11,10 @@ from chi_edge_lab.sites.settings import Settings, complete, plain_interface
 
 
 def _config() -> Any:
-    from openstack.config import loader
+    with warnings.catch_warnings():
+        # some of its releases deprecate parts of themselves that they still import
+        warnings.simplefilter("ignore")
+        from openstack.config import loader
 
     # load_envvars=False keeps half-set OS_* variables out of this; the two file variables it would read
     # are honoured here
