@@ -31,7 +31,9 @@ def show(rows: list[Row]) -> None:
         ratio = f"{row.ratio:.1f}" if row.ratio else "-"
         target = f"{row.target:g}" if row.target is not None else "-"
         missed = "" if row.met else "  MISSED"
-        print(f"{row.name:54}{row.ours:9.1f}{peer:>10}{ratio:>8}  {row.unit:5}{target:>7}  {row.peer_name}{missed}")
+        print(
+            f"{row.name:54}{row.ours:9.1f}{peer:>10}{ratio:>8}  {row.unit:5}{target:>7}  {row.peer_name}{missed}"
+        )
 
 
 def main() -> int:
@@ -42,7 +44,8 @@ def main() -> int:
         print("Docker does not answer: the docker engine's figures are missing.", file=sys.stderr)
     rows = [*imports.rows(), *life.rows(docker)]
     show(rows)
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}"
+    system = f"Linux {platform.release()}, Python {platform.python_version()}"
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, {system}"
     print(machine)
     results = [{**asdict(row), "ratio": row.ratio, "machine": machine} for row in rows]
     (Path(__file__).parent / "results.json").write_text(json.dumps(results, indent=1) + "\n")

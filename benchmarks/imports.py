@@ -17,7 +17,9 @@ def seconds_of(statement: str) -> float:
 def rows() -> list[Row]:
     nothing = seconds_of("pass")
     # what python-chi imports before its first container call
-    peer = seconds_of("import openstack, keystoneauth1.session, zunclient.client, zunclient.v1.client") - nothing
+    peer = (
+        seconds_of("import openstack, keystoneauth1.session, zunclient.client, zunclient.v1.client") - nothing
+    )
     named = "zunclient + openstacksdk"
     return [
         Row("import chi_edge_lab", seconds_of("import chi_edge_lab") - nothing, peer, named, "ms", 150),

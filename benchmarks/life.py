@@ -49,7 +49,8 @@ def exec_ms(site: ZunSite) -> float:
     until_running(site, container.uuid)
     try:
         return median_ms(
-            lambda: site.zun.containers.execute(container.uuid, command="true", run=True, interactive=False), EXECS
+            lambda: site.zun.containers.execute(container.uuid, command="true", run=True, interactive=False),
+            EXECS,
         )
     finally:
         site.remove(container.uuid)
@@ -61,7 +62,9 @@ def wait_lag_ms(site: ZunSite, wait: Callable[[Any, str], None]) -> float:
     for _ in range(WAITS):
         container = site.zun.containers.run(**site.create_arguments())
         seen: list[float] = []
-        observer = threading.Thread(target=lambda id=container.uuid, seen=seen: seen.append(until_running(site, id)))
+        observer = threading.Thread(
+            target=lambda id=container.uuid, seen=seen: seen.append(until_running(site, id))
+        )
         observer.start()
         wait(site, container.uuid)
         returned = time.perf_counter()
@@ -81,7 +84,7 @@ def rows(docker: bool) -> list[Row]:
     peer = open_site("docker") if docker else None
     edge = open_site("namespaces", "chi-edge")
 
-    def wait_as_we_do(site: ZunSite, id: str) -> None:
+    def wait_as_we_do(_: ZunSite, id: str) -> None:
         from chi_edge_lab.container import get_container
 
         get_container(id).wait("Running")

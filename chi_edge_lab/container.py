@@ -8,77 +8,46 @@ and Ctrl-C ends it with a sentence of what state things are in.
 
 from __future__ import annotations
 
-import asyncio
-import functools
 import math
-import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from chi_edge_lab import display
-from chi_edge_lab.core import (
-    actions,
-    create,
-    floating_ips,
-    lifecycle,
-    names,
-    snapshot,
-    terminal,
-    transfer,
-    validate,
-    wait,
-)  # fmt: skip
-from chi_edge_lab.core import (
-    execute as _execute,
-)
-from chi_edge_lab.core import (
-    logs as _logs,
-)
+from chi_edge_lab import core, display
 from chi_edge_lab.core.progress import Cancel, OnProgress
 from chi_edge_lab.errors import BadInput, Conflict, ExecTimeout, NotFound
-from chi_edge_lab.zun import Client
-from chi_edge_lab.zun import models as zun
+from chi_edge_lab.exitcode import ExitCode
+from chi_edge_lab.twins import AsyncTwins
+
+if TYPE_CHECKING:
+    from chi_edge_lab.core.terminal import Terminal
+    from chi_edge_lab.zun import Client
+    from chi_edge_lab.zun import models as zun
 
 __all__ = [
-    "DEFAULT_IMAGE_DRIVER", "DEFAULT_NETWORK", "Container", "ExitCode", "associate_floating_ip", "create_container",
-    "destroy_container", "download", "execute", "get_container", "get_logs", "list_containers", "snapshot_container",
-    "upload", "wait_for_active",
-]  # fmt: skip
+    "DEFAULT_IMAGE_DRIVER",
+    "DEFAULT_NETWORK",
+    "Container",
+    "ExitCode",
+    "associate_floating_ip",
+    "create_container",
+    "destroy_container",
+    "download",
+    "execute",
+    "get_container",
+    "get_logs",
+    "list_containers",
+    "snapshot_container",
+    "upload",
+    "wait_for_active",
+]
 
 DEFAULT_IMAGE_DRIVER = "docker"
 DEFAULT_NETWORK = "containernet1"
-DEFAULT_START_TIMEOUT = (
-    30 * 60
-)  # seconds; an image may have to be pulled over an edge device's uplink (python-chi's number)
+# seconds; an image may have to be pulled over an edge device's uplink (python-chi's number)
+DEFAULT_START_TIMEOUT = 30 * 60
 SHOWS = ("text", "widget")
-Result = TypeVar("Result")
-
-
-class ExitCode(str):
-    """The exit code of a command as python-chi gives it, a str ("0", "None" when the command still runs),
-    that also equals its number.
-
-    So `code == "0"`, `code == 0` and `int(code)` all work, whichever a notebook was written for.
-    """
-
-    __slots__ = ()
-
-    @property
-    def number(self) -> int | None:
-        """The exit code, None when the command still runs."""
-        return int(self) if self.lstrip("-").isdigit() else None
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, int) and not isinstance(other, bool):
-            return self.number == other
-        return str.__eq__(self, other) if isinstance(other, str) else False
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    __hash__ = str.__hash__
 
 
 def _client() -> Client:
@@ -91,7 +60,7 @@ def _client() -> Client:
     return client_for(sites.current())
 
 
-class Container:
+class Container(AsyncTwins):
     """A container, described by its arguments and, once submitted, there on the site.
 
     Attributes: `name, image_ref, exposed_ports, reservation_id, start, start_timeout, runtime, command,
@@ -138,10 +107,14 @@ class Container:
     @classmethod
     def _of(cls, found: Any, client: Client | None) -> Container:
         made = cls(
-            name=found.name, image_ref=found.image, exposed_ports=list(found.ports or []),
-            runtime=getattr(found, "runtime", None), command=list(getattr(found, "command", None) or []) or None,
-            workdir=getattr(found, "workdir", None), environment=getattr(found, "environment", None),
-        )  # fmt: skip
+            name=found.name,
+            image_ref=found.image,
+            exposed_ports=list(found.ports or []),
+            runtime=getattr(found, "runtime", None),
+            command=list(getattr(found, "command", None) or []) or None,
+            workdir=getattr(found, "workdir", None),
+            environment=getattr(found, "environment", None),
+        )
         made.id, made._status, made._site = found.uuid, found.status, client
         created = getattr(found, "created_at", None)
         made._created_at = created if isinstance(created, datetime) else None
@@ -192,7 +165,7 @@ class Container:
     def created_at(self) -> datetime | None:
         """When it was created (UTC); None before. CHI@Edge tells it only in the history of actions."""
         if self._created_at is None and self.id:
-            self._created_at = actions.created_at(self.client, self.zun_container)
+            self._created_at = core.actions.created_at(self.client, self.zun_container)
         return self._created_at
 
     def __repr__(self) -> str:
@@ -200,17 +173,22 @@ class Container:
             f"<Container {self.name!r} {self._status or 'not submitted'}{f' {self.id}' if self.id else ''}>"
         )
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+    def _repr_mimebundle_(self, **_kwargs: Any) -> dict[str, str]:
         """The last known state, for a saved notebook: static, and without environment variables."""
         return {"text/plain": repr(self), "text/html": display.table(self._rows(self._status))}
 
     def _rows(self, status: str | None, reason: str | None = None) -> dict[str, Any]:
         rows = {
-            "Container": self.name, "ID": self.id or "not submitted", "Status": status or "not submitted", "Reason": reason,
-            "Image": self.image_ref, "Created at": self._created_at,
+            "Container": self.name,
+            "ID": self.id or "not submitted",
+            "Status": status or "not submitted",
+            "Reason": reason,
+            "Image": self.image_ref,
+            "Created at": self._created_at,
             "Exposed ports": ", ".join(str(port) for port in self.exposed_ports or []),
-            "Reservation ID": self.reservation_id, "Runtime": self.runtime,
-        }  # fmt: skip
+            "Reservation ID": self.reservation_id,
+            "Runtime": self.runtime,
+        }
         return {name: value for name, value in rows.items() if value not in (None, "")}
 
     def _there(self) -> str:
@@ -256,20 +234,32 @@ class Container:
                     hint="Delete it first, or make another.",
                 )
             self.id = None
-            found = create.create(
-                self.client, name=self.name, image=self.image_ref, command=self.command, environment=self.environment,
-                exposed_ports=self.exposed_ports, reservation_id=self.reservation_id, start=self.start, timeout=limit,
-                wait_until_running=wait_for_active, runtime=self.runtime, workdir=self.workdir, interactive=self.command in (None, "", []) or None,
-                device_profiles=self.device_profiles or None, on_progress=on_progress or display.stages(self.name), cancel=cancel,
+            found = core.create.create(
+                self.client,
+                name=self.name,
+                image=self.image_ref,
+                command=self.command,
+                environment=self.environment,
+                exposed_ports=self.exposed_ports,
+                reservation_id=self.reservation_id,
+                start=self.start,
+                timeout=limit,
+                wait_until_running=wait_for_active,
+                runtime=self.runtime,
+                workdir=self.workdir,
+                interactive=self.command in (None, "", []) or None,
+                device_profiles=self.device_profiles or None,
+                on_progress=on_progress or display.stages(self.name),
+                cancel=cancel,
                 on_created=self._become,
-            )  # fmt: skip
+            )
             self._become(found)
         if show:
             self.show(show)
         return self if existing is not None else None
 
     def _existing(self) -> zun.Container | None:
-        names.check_name(self.client.dialect, self.name)
+        core.names.check_name(self.client.dialect, self.name)
         try:
             return _find(self.client, self.name)
         except NotFound:
@@ -286,7 +276,7 @@ class Container:
         """
         if self.id is None:
             return
-        if not lifecycle.delete(self.client, self.id, cancel=cancel):
+        if not core.lifecycle.delete(self.client, self.id, cancel=cancel):
             display.say(f"Container {self.name} was deleted already.")
         self.id = self._status = self._created_at = None
 
@@ -302,7 +292,7 @@ class Container:
         """
         show, timeout = _wait_arguments(args, show, timeout)
         _known_show(show)
-        found = wait.wait(
+        found = core.wait.wait(
             self.client, self._there(), status, timeout=_limit(timeout, "timeout"),
             on_progress=on_progress or display.stages(self.name), cancel=cancel,
         )  # fmt: skip
@@ -364,7 +354,7 @@ class Container:
         """Upload a local file or folder into the existing folder `remote_dest`, under its own name: whole
         and verified, or not at all.
         """
-        transfer.upload(
+        core.transfer.upload(
             self.client, self._there(), source, remote_dest, on_progress=on_progress, cancel=cancel
         )
 
@@ -379,7 +369,7 @@ class Container:
         """Download into the local folder `dest`: a file under its own name, of a folder what is in it (as
         on CHI@Edge). Whole and verified, or not at all.
         """
-        transfer.download(
+        core.transfer.download(
             self.client,
             self._there(),
             remote_source,
@@ -393,55 +383,19 @@ class Container:
         """What it has printed, the last `tail` lines (default 10 000). CHI@Edge cannot tell stdout from
         stderr.
         """
-        return _logs.snapshot(self.client, self._there(), stdout=stdout, stderr=stderr, tail=tail)
+        return core.logs.snapshot(self.client, self._there(), stdout=stdout, stderr=stderr, tail=tail)
 
-    def terminal(self, command: str = terminal.DEFAULT_SHELL) -> terminal.Terminal:
+    def terminal(self, command: str = "sh") -> Terminal:
         """Open an interactive shell in it."""
-        return terminal.Terminal(self.client, self._there(), command=command)
+        return core.terminal.Terminal(self.client, self._there(), command=command)
 
     def associate_floating_ip(self, fip: str | None = None, *, cancel: Cancel | None = None) -> str:
         """Bind the floating IP `fip`, else the one that it has, else a new one; returns the address."""
-        return floating_ips.attach(self.client, self._there(), fip, cancel=cancel)
+        return core.floating_ips.attach(self.client, self._there(), fip, cancel=cancel)
 
     def detach_floating_ip(self, fip: str) -> None:
         """Unbind `fip` and give it back to the site."""
-        floating_ips.release(self.client, fip)
-
-    # -- async twins: the same calls for those who await; cancelling the task cancels the call ---------
-
-    async def asubmit(self, *args: Any, **kwargs: Any) -> Container | None:
-        """`submit` for `await`."""
-        return await _in_thread(self.submit, *args, **kwargs)
-
-    async def await_status(self, *args: Any, **kwargs: Any) -> None:
-        """`wait` for `await`."""
-        await _in_thread(self.wait, *args, **kwargs)
-
-    async def aexecute(self, *args: Any, **kwargs: Any) -> tuple[str, ExitCode]:
-        """`execute` for `await`."""
-        return await _in_thread(self.execute, *args, **kwargs)
-
-    async def aupload(self, *args: Any, **kwargs: Any) -> None:
-        """`upload` for `await`."""
-        await _in_thread(self.upload, *args, **kwargs)
-
-    async def adownload(self, *args: Any, **kwargs: Any) -> None:
-        """`download` for `await`."""
-        await _in_thread(self.download, *args, **kwargs)
-
-    async def adelete(self) -> None:
-        """`delete` for `await`."""
-        await _in_thread(self.delete)
-
-
-async def _in_thread(call: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
-    stop = threading.Event()
-    kwargs.setdefault("cancel", stop.is_set)
-    try:
-        return await asyncio.to_thread(functools.partial(call, *args, **kwargs))
-    except asyncio.CancelledError:
-        stop.set()
-        raise
+        core.floating_ips.release(self.client, fip)
 
 
 # -- the functions ------------------------------------------------------------------------------------
@@ -468,15 +422,31 @@ def create_container(
         hints.setdefault("platform_version", platform_version)
     extra = {key: value for key, value in kwargs.items() if value not in (None, [], {})}
     container = Container(
-        name, image or "", exposed_ports, reservation_id, start, int(start_timeout or 0), extra.get("runtime"), extra.get("command"),
-        extra.get("workdir"), extra.get("environment"), extra.get("device_profiles"),
-    )  # fmt: skip
+        name,
+        image or "",
+        exposed_ports,
+        reservation_id,
+        start,
+        int(start_timeout or 0),
+        extra.get("runtime"),
+        extra.get("command"),
+        extra.get("workdir"),
+        extra.get("environment"),
+        extra.get("device_profiles"),
+    )
     container._site = client
-    found = create.create(
-        client, name=name, image=image or "", exposed_ports=exposed_ports, reservation_id=reservation_id, start=start, hints=hints,
-        timeout=_limit(start_timeout, "start_timeout") or DEFAULT_START_TIMEOUT, on_progress=display.stages(name),
+    found = core.create.create(
+        client,
+        name=name,
+        image=image or "",
+        exposed_ports=exposed_ports,
+        reservation_id=reservation_id,
+        start=start,
+        hints=hints,
+        timeout=_limit(start_timeout, "start_timeout") or DEFAULT_START_TIMEOUT,
+        on_progress=display.stages(name),
         **extra,
-    )  # fmt: skip
+    )
     container._become(found)
     return container
 
@@ -504,7 +474,7 @@ def snapshot_container(container_ref: str, repository: str, tag: str = "latest")
     """
     client = _client()
     client.dialect.require("commit")
-    return snapshot.snapshot(client, _uuid(client, container_ref), repository, tag)
+    return core.snapshot.snapshot(client, _uuid(client, container_ref), repository, tag)
 
 
 def destroy_container(container_ref: str) -> None:
@@ -513,7 +483,7 @@ def destroy_container(container_ref: str) -> None:
     """
     client = _client()
     try:
-        found = lifecycle.delete(client, _uuid(client, container_ref))
+        found = core.lifecycle.delete(client, _uuid(client, container_ref))
     except NotFound:
         found = False
     if not found:
@@ -523,7 +493,7 @@ def destroy_container(container_ref: str) -> None:
 def get_logs(container_ref: str, stdout: bool = True, stderr: bool = True) -> str:
     """What the container has printed, the last 10 000 lines."""
     client = _client()
-    return _logs.snapshot(client, _uuid(client, container_ref), stdout=stdout, stderr=stderr)
+    return core.logs.snapshot(client, _uuid(client, container_ref), stdout=stdout, stderr=stderr)
 
 
 def execute(container_ref: str, command: str | Sequence[str], timeout: float | None = None) -> dict[str, Any]:
@@ -539,7 +509,7 @@ def upload(container_ref: str, source: str, dest: str) -> dict[str, Any]:
     Returns what was done.
     """
     client = _client()
-    done = transfer.upload(client, _uuid(client, container_ref), source, dest)
+    done = core.transfer.upload(client, _uuid(client, container_ref), source, dest)
     return {"path": done.path, "files": done.files, "size": done.size, "sha256": done.sha256}
 
 
@@ -548,7 +518,7 @@ def download(container_ref: str, source: str, dest: str) -> None:
     all.
     """
     client = _client()
-    transfer.download(client, _uuid(client, container_ref), source, dest, content_only=True)
+    core.transfer.download(client, _uuid(client, container_ref), source, dest, content_only=True)
 
 
 def wait_for_active(container_ref: str, timeout: float | None = 60 * 2) -> Container:
@@ -556,7 +526,7 @@ def wait_for_active(container_ref: str, timeout: float | None = 60 * 2) -> Conta
     TimeoutError), ContainerFailed.
     """
     client = _client()
-    found = wait.wait(
+    found = core.wait.wait(
         client, _uuid(client, container_ref), "Running", timeout=_limit(timeout, "timeout"),
         on_progress=display.stages(str(container_ref)),
     )  # fmt: skip
@@ -566,7 +536,7 @@ def wait_for_active(container_ref: str, timeout: float | None = 60 * 2) -> Conta
 def associate_floating_ip(container_ref: str, floating_ip_address: str | None = None) -> str:
     """Bind a floating IP to the container; see `Container.associate_floating_ip`."""
     client = _client()
-    return floating_ips.attach(client, _uuid(client, container_ref), floating_ip_address)
+    return core.floating_ips.attach(client, _uuid(client, container_ref), floating_ip_address)
 
 
 # -- inside ---------------------------------------------------------------------------------------------
@@ -597,14 +567,17 @@ def _run(
     client: Client, uuid: str, command: str | Sequence[str], timeout: float | None,
     on_output: Callable[[str], None] | None, cancel: Cancel | None,
 ) -> dict[str, Any]:  # fmt: skip
-    validate.argv(command)
+    core.validate.argv(command)
     try:
-        result = _execute.execute(client, uuid, command, timeout=timeout, on_output=on_output, cancel=cancel)
+        result = core.execute.execute(
+            client, uuid, command, timeout=timeout, on_output=on_output, cancel=cancel
+        )
     except ExecTimeout as error:
         if timeout is not None:
             raise
         warnings.warn(
-            f"{error.message} Its output so far is returned. Use run(), or execute(..., timeout=seconds), to wait for its end.",
+            f"{error.message} Its output so far is returned. "
+            "Use run(), or execute(..., timeout=seconds), to wait for its end.",
             stacklevel=3,
         )
         return {"output": error.output, "exit_code": None, "exec_id": None, "proxy_url": None}
@@ -631,4 +604,4 @@ def _known_show(show: object) -> None:
 
 
 def _limit(value: object, what: str) -> float | None:
-    return validate.seconds(value, what)
+    return core.validate.seconds(value, what)

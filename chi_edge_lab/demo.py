@@ -127,7 +127,9 @@ class Demo:
         (job / "samples").mkdir(parents=True)
         (job / "count.sh").write_text(JOB)
         for number, size in enumerate((0, 1, 5_000, 300_000)):
-            content = hashlib.shake_128(bytes([number])).digest(size)  # the same on every run, and incompressible
+            content = hashlib.shake_128(bytes([number])).digest(
+                size
+            )  # the same on every run, and incompressible
             (job / "samples" / f"sample {number}.bin").write_bytes(content)
             self.expected[f"sample {number}.bin"] = f"{size},{hashlib.sha256(content).hexdigest()}"
         self.made.execute(f"mkdir -p {WORK}")
@@ -237,7 +239,10 @@ def run(site: str | None) -> int:
                     detail = step()
                 except (EdgeLabError, CheckFailed) as error:
                     mark, detail = "FAIL", str(error)
-                print(f"{mark} {number:2} {title:24}{time.perf_counter() - started:7.2f} s  {detail}", flush=True)
+                print(
+                    f"{mark} {number:2} {title:24}{time.perf_counter() - started:7.2f} s  {detail}",
+                    flush=True,
+                )
                 if mark == "FAIL":
                     return 1
         finally:
@@ -252,8 +257,14 @@ def run(site: str | None) -> int:
 
 def main(argv: list[str]) -> int:
     """The command line of the demo."""
-    parser = argparse.ArgumentParser(prog="chi-edge-lab demo", description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("--check", action="store_true", help="do the steps and check each (what it does without, too)")
-    parser.add_argument("--site", help="local (default), local-zun, or any site that `chi-edge-lab doctor` lists")
+    parser = argparse.ArgumentParser(
+        prog="chi-edge-lab demo", description=__doc__.split("\n")[0] if __doc__ else None
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="do the steps and check each (what it does without, too)"
+    )
+    parser.add_argument(
+        "--site", help="local (default), local-zun, or any site that `chi-edge-lab doctor` lists"
+    )
     options = parser.parse_args(argv)
     return run(options.site or "local")

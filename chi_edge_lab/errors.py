@@ -190,7 +190,9 @@ class WaitTimeout(EdgeLabError, TimeoutError):
 
 
 class ExecTimeout(EdgeLabError, TimeoutError):
-    """The site stopped waiting for a command, which may still run. `output` is what it had printed by then."""
+    """The site stopped waiting for a command, which may still run. `output` is what it had printed by
+    then.
+    """
 
     code = "exec-timeout"
     output = ""

@@ -7,12 +7,14 @@ import contextlib
 import hashlib
 import json
 import socket
+import ssl
 import struct
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 PROJECT = "0123456789abcdef0123456789abcdef"
@@ -39,21 +41,33 @@ class Request:
     body: bytes
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: Any) -> None:
+        return  # a client that went away is what some tests are about
+
+
 class FaultySite:
     """`script[("GET", "/v1/containers")]` holds the answers still to give; the last one is given for ever."""
 
-    def __init__(self, *, k8s: bool = False, maximum: str = "1.40", region: str = "here") -> None:
+    def __init__(
+        self, *, k8s: bool = False, maximum: str = "1.40", region: str = "here", tls: Path | None = None
+    ) -> None:
         self.script: dict[tuple[str, str], list[Reply | Callable[[Handler], None]]] = {}
         self.requests: list[Request] = []
         self.logins: list[dict[str, Any]] = []
         self.refuse_logins = False
         self.bearers_taken: set[str] | None = None
         self.connections: list[socket.socket] = []
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.daemon_threads = True
+        server = _Server(("127.0.0.1", 0), Handler)
         server.site = self  # type: ignore[attr-defined]
         self.server = server
-        self.url = f"http://127.0.0.1:{server.server_address[1]}"
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(tls)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{server.server_address[1]}"
         self.region = region
         self.say("GET", "/", {"versions": [{"id": "v1", "min_version": "1.1", "max_version": maximum}]})
         profiles = "/v1/drivers/k8s/device_profiles"
@@ -116,6 +130,7 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     server: Any
+    deaf_from: float | None = None  # time.monotonic() from which no ping is answered
 
     def setup(self) -> None:
         super().setup()
@@ -207,9 +222,19 @@ class Handler(BaseHTTPRequestHandler):
             head += b"\x7f" + struct.pack("!Q", size)
         self.wfile.write(head + data)
 
+    def linger(self) -> None:
+        """Read what still comes: a socket closed with unread bytes takes back what it has sent."""
+        self.connection.settimeout(0.3)
+        with contextlib.suppress(OSError):
+            while self.read_frame()[0] != 8:
+                pass
+
     def read_frame(self) -> tuple[int, bytes]:
         """(opcode, data) of the next frame; pings are answered on the way. (8, b"") when the line is cut."""
         while True:
+            if self.deaf_from is not None and time.monotonic() > self.deaf_from:
+                time.sleep(3)
+                return 8, b""
             head = self.rfile.read(2)
             if len(head) < 2:
                 return 8, b""

@@ -29,7 +29,9 @@ def site_command(*arguments: str, environment: dict[str, str] | None = None, che
         timeout=120,
     )
     if check and done.returncode:
-        raise AssertionError(f"site {' '.join(arguments)} failed ({done.returncode}): {done.stderr}{done.stdout}")
+        raise AssertionError(
+            f"site {' '.join(arguments)} failed ({done.returncode}): {done.stderr}{done.stdout}"
+        )
     return done.stdout
 
 

@@ -1,4 +1,4 @@
-"""The unmodified `openstack appcontainer` (python-openstackclient + python-zunclient) lives a container's whole life."""
+"""The unmodified `openstack appcontainer` (python-openstackclient with python-zunclient): a whole life."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from tests.localsite import LocalSite, local_site
-
 
 # pid 1 handles TERM, so that stopping it takes no ten seconds
 SERVE = "trap 'exit 0' TERM; echo into-log; sleep 600 & wait"
@@ -53,12 +52,23 @@ class OpenStack:
 def test_whole_life(profile: str, tmp_path: Path) -> None:
     site = local_site(profile)
     openstack = OpenStack(site, tmp_path)
-    hints = ["--hint", f"reservation={site.env['CHI_EDGE_LAB_RESERVATION_ID']}"] if profile == "chi-edge" else []
+    hints = (
+        ["--hint", f"reservation={site.env['CHI_EDGE_LAB_RESERVATION_ID']}"] if profile == "chi-edge" else []
+    )
     image = str(site.images()[0]["name"])
 
     assert openstack.json("token issue")["project_id"]
     made = openstack.json(
-        "appcontainer run", "--name", "from-openstack", "--expose-port", "8080", *hints, image, "sh", "-c", SERVE
+        "appcontainer run",
+        "--name",
+        "from-openstack",
+        "--expose-port",
+        "8080",
+        *hints,
+        image,
+        "sh",
+        "-c",
+        SERVE,
     )
     id = made["uuid"]
     openstack.until(id, "Running")

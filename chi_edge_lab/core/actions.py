@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from chi_edge_lab.zun import Client
-from chi_edge_lab.zun.models import Action, Container
+if TYPE_CHECKING:
+    from chi_edge_lab.zun import Client
+    from chi_edge_lab.zun.models import Action, Container
 
 
 def history(client: Client, uuid: str, *, events: bool = False) -> list[Action]:

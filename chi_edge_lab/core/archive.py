@@ -159,20 +159,15 @@ def _plan(tar: tarfile.TarFile, size_limit: int, members_limit: int) -> dict[byt
     special: list[bytes] = []
     total = 0
     for info in _members(tar, members_limit):
-        raw = info.name.encode("utf-8", "surrogateescape")
-        path = member_path(raw)
+        path = member_path(info.name.encode("utf-8", "surrogateescape"))
         if not path:
             if not info.isdir():
                 raise TransferError(
-                    "The archive holds something other than a folder as its root; nothing was written."
+                    "The archive's root is something other than a folder; nothing was written."
                 )
             continue
-        target = info.linkname.encode("utf-8", "surrogateescape")
-        if info.issym():
-            if not link_stays_inside(path, target):
-                outside.append(path)
-        elif info.islnk():
-            if member_path(target) not in plan:
+        if info.issym() or info.islnk():
+            if not _leads_inside(info, path, plan):
                 outside.append(path)
         elif info.isreg():
             total += max(0, info.size)
@@ -187,15 +182,26 @@ def _plan(tar: tarfile.TarFile, size_limit: int, members_limit: int) -> dict[byt
         raise refuse("The archive holds links that lead out of its folder", outside)
     if special:
         raise refuse("The archive holds devices, pipes or sockets", special)
+    _check_parents(plan)
+    return plan
+
+
+def _leads_inside(info: tarfile.TarInfo, path: bytes, plan: dict[bytes, tarfile.TarInfo]) -> bool:
+    target = info.linkname.encode("utf-8", "surrogateescape")
+    return link_stays_inside(path, target) if info.issym() else member_path(target) in plan
+
+
+def _check_parents(plan: dict[bytes, tarfile.TarInfo]) -> None:
+    """Nothing may lie below a file or a link."""
     for path in plan:
         parent = path
         while parent := parent.rpartition(b"/")[0]:
             above = plan.get(parent)
             if above is not None and not above.isdir():
                 raise TransferError(
-                    f"The archive holds {paths.shown(path)} below {paths.shown(parent)}, which is no folder; nothing was written."
+                    f"The archive holds {paths.shown(path)} below {paths.shown(parent)}, which is no folder; "
+                    "nothing was written."
                 )
-    return plan
 
 
 def _write(tar: tarfile.TarFile, plan: dict[bytes, tarfile.TarInfo], into: Path) -> int:

@@ -5,11 +5,14 @@ container.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from chi_edge_lab.core import detached, execute, shell
 from chi_edge_lab.core.progress import Cancel, Reporter
 from chi_edge_lab.errors import Cancelled, ExecTimeout, NoTemporaryPlace
-from chi_edge_lab.zun import Client
+
+if TYPE_CHECKING:
+    from chi_edge_lab.zun import Client
 
 DIRECT = 2 << 20  # bytes of output that are taken from one exec
 

@@ -7,14 +7,16 @@ pulled; the stages and their times are what can be known.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chi_edge_lab.core import names, validate, wait
 from chi_edge_lab.core.progress import Cancel, OnProgress, Reporter
 from chi_edge_lab.errors import BadInput, BadRequest, ContainerFailed, EdgeLabError, InvalidState
-from chi_edge_lab.zun import Client
-from chi_edge_lab.zun.create import CreateRequest, create_request
-from chi_edge_lab.zun.models import Container
+
+if TYPE_CHECKING:
+    from chi_edge_lab.zun import Client
+    from chi_edge_lab.zun.create import CreateRequest
+    from chi_edge_lab.zun.models import Container
 
 # stage -> phrase; in the order in which they come
 STAGES = {
@@ -25,9 +27,18 @@ STAGES = {
     "running": "running",
 }
 _NO_IMAGE = (
-    "image not found", "no such image", "not found in the catalogue", "manifest unknown", "manifest for", "pull access denied",
-    "repository does not exist", "could not find image", "imagenotfound", "no image", "download image",
-)  # fmt: skip
+    "image not found",
+    "no such image",
+    "not found in the catalogue",
+    "manifest unknown",
+    "manifest for",
+    "pull access denied",
+    "repository does not exist",
+    "could not find image",
+    "imagenotfound",
+    "no image",
+    "download image",
+)
 _CATALOGUE_LONGEST = 20  # names listed in a message
 
 
@@ -122,6 +133,8 @@ def prepare(
         if not isinstance(reservation_id, str) or not reservation_id.strip():
             raise BadInput(f"{reservation_id!r} is not a reservation's id.")
         hints["reservation"] = reservation_id.strip()
+    from chi_edge_lab.zun.create import create_request  # pydantic, which takes a while to load
+
     kept = {key: value for key, value in fields.items() if value is not None}
     request = create_request(
         name=checked_name,

@@ -10,10 +10,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from chi_edge_lab.core import shell
 from chi_edge_lab.errors import ContainerFailed, FileError, NoTemporaryPlace
-from chi_edge_lab.zun import Client
+
+if TYPE_CHECKING:
+    from chi_edge_lab.zun import Client
 
 PIECE = (
     1 << 20
@@ -24,7 +27,8 @@ _NO_PLACE = 91
 # $1: the private directory, $2: the process that the starter waits for, then the command. The subshell keeps
 # `exit` and other builtins from ending the job itself. The exit code is there once the file is not empty.
 _JOB = (
-    'trap "kill \\$c;wait \\$c;echo 143 >\\"\\$t/code\\";exit" TERM;t=$1 s=$2;shift 2;("$@") >"$t/out" 2>&1 </dev/null & c=$!;'
+    'trap "kill \\$c;wait \\$c;echo 143 >\\"\\$t/code\\";exit" TERM;t=$1 s=$2;shift 2;'
+    '("$@") >"$t/out" 2>&1 </dev/null & c=$!;'
     'wait $c;echo $? >"$t/code";[ -f "$t/late" ]||kill $s'
 )
 # $1: name of the directory, $2: seconds to wait, $3: blocks to read, then the command. It waits for a `sleep`
@@ -47,7 +51,8 @@ dd if=out bs={_BLOCK} skip=$2 count=$3 2>/dev/null;exit 0"""
 _KILL = """cd "$1" 2>/dev/null||exit 0
 [ -s code ]&&exit 0
 read -r p <pid;kill -TERM "$p" 2>/dev/null;i=0
-while kill -0 "$p" 2>/dev/null&&[ $i -lt 20 ];do [ -s code ]&&break;i=$((i+1));sleep 0.1 2>/dev/null||sleep 1;done
+while kill -0 "$p" 2>/dev/null&&[ $i -lt 20 ]&&[ ! -s code ];do
+i=$((i+1));sleep 0.1 2>/dev/null||sleep 1;done
 kill -KILL "$p" 2>/dev/null;exit 0"""
 
 
@@ -125,9 +130,7 @@ def start(
     name = f".chi-edge-lab-run-{secrets.token_hex(6)}"
     reply = shell.run(client, uuid, _START, name, str(wait), str(PIECE // _BLOCK), *argv)
     if reply.code == _NO_PLACE:
-        raise NoTemporaryPlace(
-            "No directory for temporary files in this container can be written (its file system may be read-only)."
-        )
+        raise NoTemporaryPlace(shell.NO_PLACE)
     if reply.code != 0:
         raise FileError(f"The command could not be started in the container: {reply.text or reply.code}.")
     code, size, place, data = _head(reply.output)

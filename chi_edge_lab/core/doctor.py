@@ -17,7 +17,7 @@ from typing import Literal
 from chi_edge_lab import __version__, errors, sites
 from chi_edge_lab.sites import Login
 from chi_edge_lab.zun import Client, Network, Reservations, client_for
-from chi_edge_lab.zun import socket as sockets
+from chi_edge_lab.zun.dial import reach
 
 State = Literal["ok", "warn", "bad"]
 _SIGNS: dict[State, str] = {"ok": "ok  ", "warn": "warn", "bad": "BAD "}
@@ -147,7 +147,7 @@ def _terminals(client: Client, _login: Login) -> Finding:
     if not running:
         return Finding("terminals", "ok", "Not tried: no container is running that could have one.")
     where = client.terminal_address(running[0].uuid)
-    sockets.reach(where)
+    reach(where)
     return Finding("terminals", "ok", f"The terminal proxy at {where} can be reached.")
 
 

@@ -9,40 +9,37 @@ docker sites give one archive of bounded size.
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from chi_edge_lab.core import archive, bulk, files, paths, scripts, shell
+from chi_edge_lab.core import archive, blind, bulk, files, paths, scripts, shell
 from chi_edge_lab.core.listing import Entry
 from chi_edge_lab.core.localtree import Staging
 from chi_edge_lab.core.progress import Reporter
 from chi_edge_lab.core.result import TransferResult
 from chi_edge_lab.core.shell import Reply
 from chi_edge_lab.errors import (
-    BadInput,
-    BadRequest,
     Cancelled,
     EdgeLabError,
     ExecTimeout,
     FileError,
     InvalidState,
     NoShell,
-    NotFound,
-    ServerError,
     TransferError,
 )  # fmt: skip
-from chi_edge_lab.zun import Client
+
+if TYPE_CHECKING:
+    from chi_edge_lab.zun import Client
 
 PIECE = 4 << 20  # bytes of one exec at most
 PIECE_SMALLEST = 64 << 10  # over a link so slow that larger pieces run into the site's exec limit
 _BATCH_NAMES = 60_000  # characters of names in one exec
 _BATCH_FILES = 400
 _RETRIES = 3
-_BLIND_LIMIT = 32 << 20  # bytes of an archive that is held in memory
 
 # Checksums of "$@" (one line each, nothing where there is no tool), an empty line, then their content in a
 # row
@@ -86,7 +83,7 @@ def download(
     reporter.report("checking", "looking at the source")
     reporter.check("Nothing was downloaded.")
     unchanged = f"{paths.shown(os.fspath(dest))} is as it was"
-    blind: EdgeLabError | None = None
+    why: EdgeLabError | None = None
     real = raw
     entries: list[Entry] = []
     try:
@@ -94,15 +91,23 @@ def download(
     except (NoShell, InvalidState) as error:
         if client.dialect.archive_runs_tar:
             raise
-        blind = error
+        why = error
     except FileError as error:
         raise TransferError(error.message, hint=error.hint) from error
     with Staging(dest) as staging:
         try:
-            if blind is not None:
-                return _download_blindly(client, uuid, raw, staging, began, blind, content_only=content_only)
+            if why is not None:
+                return blind.download(client, uuid, raw, staging, began, why, content_only=content_only)
             return _fetch(
-                client, uuid, real, _name(raw, real), entries, staging, reporter, began, content_only
+                client,
+                uuid,
+                real,
+                blind.local_name(raw, real),
+                entries,
+                staging,
+                reporter,
+                began,
+                content_only,
             )
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"The download was interrupted; {unchanged}.") from None
@@ -127,18 +132,17 @@ def _look(client: Client, uuid: str, raw: bytes, reporter: Reporter) -> tuple[by
     return real, [entry]
 
 
-def _name(raw: bytes, real: bytes) -> bytes:
-    """The name here: the last component as it was asked for, or of the real path where that is none
-    ("/x/..").
-    """
-    asked = raw.rpartition(b"/")[2]
-    return asked if asked not in {b"", b".", b".."} else real.rpartition(b"/")[2] or b"root"
-
-
 def _fetch(
-    client: Client, uuid: str, real: bytes, name: bytes, entries: list[Entry], staging: Staging, reporter: Reporter,
-    began: float, content_only: bool,
-) -> TransferResult:  # fmt: skip
+    client: Client,
+    uuid: str,
+    real: bytes,
+    name: bytes,
+    entries: list[Entry],
+    staging: Staging,
+    reporter: Reporter,
+    began: float,
+    content_only: bool,
+) -> TransferResult:
     is_folder = entries[0].kind == "directory"
     _refuse(entries if is_folder else [])
     regular = [entry for entry in entries if entry.kind == "file"]
@@ -373,51 +377,3 @@ def _finish_file(place: Path, entry: Entry) -> None:
     place.chmod(archive.safe_mode(entry.mode if entry.mode is not None else 0o644))
     if entry.mtime is not None and 0 <= entry.mtime < archive.MTIME_LATEST:
         os.utime(place, (entry.mtime, entry.mtime))
-
-
-# -- without a shell --------------------------------------------------------------------------------
-
-
-def _download_blindly(
-    client: Client,
-    uuid: str,
-    raw: bytes,
-    staging: Staging,
-    began: float,
-    why: EdgeLabError,
-    *,
-    content_only: bool,
-) -> TransferResult:
-    """One archive, for docker sites where nothing can be run: no shell, or the container is stopped."""
-    place = paths.to_text(raw)
-    if not raw.startswith(b"/") or not place.isprintable():
-        raise BadInput(
-            "Where no command can be run, the source must be an absolute path of plain characters.",
-            hint=why.hint,
-        )
-    try:
-        packed = client.get_archive(uuid, place)
-    except (ServerError, NotFound, BadRequest) as error:
-        raise TransferError(
-            f"The site could not read {paths.shown(raw)}: {error.message}",
-            hint="It may not exist, or be too large.",
-            request_id=error.request_id,
-        ) from error
-    if len(packed.data) > _BLIND_LIMIT:
-        raise TransferError(
-            f"{paths.shown(raw)} is too large to be downloaded in one archive.", hint=why.hint
-        )
-    name = _name(raw, raw)
-    unpacked = staging.path / "unpacked"
-    unpacked.mkdir()
-    size = archive.extract(io.BytesIO(packed.data), unpacked, size_limit=staging.free_bytes())
-    source = unpacked / paths.local(archive.member_path(name))
-    if not os.path.lexists(source):
-        raise TransferError(
-            f"The site sent an archive without {paths.shown(raw)} in it; nothing was downloaded."
-        )
-    is_folder = source.is_dir() and not source.is_symlink()
-    count = sum(len(names) for _, _, names in os.walk(source)) if is_folder else 1
-    source.rename(staging.path / source.name)
-    placed = staging.place_content(name) if content_only and is_folder else staging.place(name)
-    return TransferResult(str(placed), count, size, time.monotonic() - began, "archive")

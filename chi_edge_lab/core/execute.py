@@ -12,11 +12,14 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from chi_edge_lab.core import detached, shell, validate
 from chi_edge_lab.core.progress import Cancel, Reporter
 from chi_edge_lab.errors import Cancelled, ExecTimeout, NoShell, NoTemporaryPlace
-from chi_edge_lab.zun import Client
+
+if TYPE_CHECKING:
+    from chi_edge_lab.zun import Client
 
 OUTPUT_LIMIT = 16 << 20  # bytes kept of a command's output; what comes before them is dropped, and said
 _FIRST_OUTPUT = 1.0  # seconds until output is shown, or cancel looked at, for the first time

@@ -8,13 +8,16 @@ NoShell, InvalidState (the container does not run), ExecTimeout and the client's
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from chi_edge_lab.core import bulk, listing, paths, scripts, shell
 from chi_edge_lab.core.listing import Entry
 from chi_edge_lab.core.progress import Cancel
 from chi_edge_lab.core.shell import Reply
 from chi_edge_lab.errors import BadInput, FileError
-from chi_edge_lab.zun import Client
+
+if TYPE_CHECKING:
+    from chi_edge_lab.zun import Client
 
 BLOCK = 4096
 READ_PIECE = 2 << 20  # bytes read by one exec

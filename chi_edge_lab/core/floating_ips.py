@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import ipaddress
 import threading
+from typing import TYPE_CHECKING
 
 from chi_edge_lab.core import wait
 from chi_edge_lab.core.progress import Cancel, Reporter
 from chi_edge_lab.errors import BadInput, Conflict, EdgeLabError, NotFound, OverQuota
-from chi_edge_lab.zun import Client
-from chi_edge_lab.zun.models import Container, FloatingIP
-from chi_edge_lab.zun.network import Network
+
+if TYPE_CHECKING:
+    from chi_edge_lab.zun import Client
+    from chi_edge_lab.zun.models import Container, FloatingIP
+    from chi_edge_lab.zun.network import Network
 
 PORT_TIMEOUT = 60.0  # seconds after Running within which a container gets its address
 _ours: set[str] = set()  # ids of the floating IPs that this process allocated
@@ -25,15 +28,16 @@ _lock = threading.Lock()
 def allocate(client: Client) -> FloatingIP:
     """Allocate a new floating IP. Raises OverQuota or Conflict with a sentence when none is to be had."""
     try:
-        floating = Network(client.login).create_floating_ip()
+        floating = _network(client).create_floating_ip()
     except (Conflict, OverQuota) as error:
         unbound = [
             one.floating_ip_address
-            for one in Network(client.login).floating_ips()
+            for one in _network(client).floating_ips()
             if not one.port_id and one.floating_ip_address
         ]
         hint = (
-            f"Unbound in your project, maybe in use by others of it: {', '.join(unbound)}. Name one to take it."
+            f"Unbound in your project, maybe in use by others of it: {', '.join(unbound)}. "
+            "Name one to take it."
             if unbound
             else "Release one that is no longer used, or ask for more quota."
         )
@@ -51,7 +55,7 @@ def find(client: Client, uuid: str) -> list[FloatingIP]:
     """The floating IPs bound to a container."""
     ports = _ports(client.get_container(uuid))
     return (
-        [one for one in Network(client.login).floating_ips() if one.port_id and one.port_id in ports]
+        [one for one in _network(client).floating_ips() if one.port_id and one.port_id in ports]
         if ports
         else []
     )
@@ -63,7 +67,7 @@ def by_address(client: Client, address: str) -> FloatingIP:
         wanted = str(ipaddress.ip_address(str(address).strip()))
     except ValueError:
         raise BadInput(f"{address!r} is not an IP address.") from None
-    every = Network(client.login).floating_ips()
+    every = _network(client).floating_ips()
     for floating in every:
         if floating.floating_ip_address == wanted:
             return floating
@@ -96,7 +100,7 @@ def attach(
         reporter=reporter,
     )
     ports = _ports(container)
-    bound = [one for one in Network(client.login).floating_ips() if one.port_id in ports]
+    bound = [one for one in _network(client).floating_ips() if one.port_id in ports]
     if chosen is None and bound:
         return _address(bound[0])
     if chosen is not None and chosen.port_id:
@@ -109,14 +113,16 @@ def attach(
     fresh = chosen is None
     floating = chosen or _unused_of_ours(client) or allocate(client)
     try:
-        Network(client.login).update_floating_ip(floating.id, ports[0])
+        _network(client).update_floating_ip(floating.id, ports[0])
     except EdgeLabError as error:
         if fresh:
             release(client, _address(floating))
         raise Conflict(
-            f"The floating IP {_address(floating)} could not be bound to container {wait.label(container)}: {error.message}",
-            hint="Somebody may have taken it in the same moment." if not fresh else "", request_id=error.request_id,
-        ) from error  # fmt: skip
+            f"The floating IP {_address(floating)} could not be bound to container {wait.label(container)}: "
+            f"{error.message}",
+            hint="Somebody may have taken it in the same moment." if not fresh else "",
+            request_id=error.request_id,
+        ) from error
     return _address(floating)
 
 
@@ -124,14 +130,14 @@ def detach(client: Client, address: str) -> None:
     """Unbind a floating IP; it stays the project's. Nothing to do when it is unbound."""
     floating = by_address(client, address)
     if floating.port_id:
-        Network(client.login).update_floating_ip(floating.id, None)
+        _network(client).update_floating_ip(floating.id, None)
 
 
 def release(client: Client, address: str) -> bool:
     """Give a floating IP back to the site, bound or not. False when the project has it no longer."""
     try:
         floating = by_address(client, address)
-        Network(client.login).delete_floating_ip(floating.id)
+        _network(client).delete_floating_ip(floating.id)
     except NotFound:
         return False
     with _lock:
@@ -143,9 +149,7 @@ def _unused_of_ours(client: Client) -> FloatingIP | None:
     with _lock:
         ours = set(_ours)
     return (
-        next(
-            (one for one in Network(client.login).floating_ips() if one.id in ours and not one.port_id), None
-        )
+        next((one for one in _network(client).floating_ips() if one.id in ours and not one.port_id), None)
         if ours
         else None
     )
@@ -157,3 +161,9 @@ def _ports(container: Container) -> list[str]:
 
 def _address(floating: FloatingIP) -> str:
     return floating.floating_ip_address or floating.id
+
+
+def _network(client: Client) -> Network:
+    from chi_edge_lab.zun.network import Network
+
+    return Network(client.login)

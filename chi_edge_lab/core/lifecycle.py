@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from chi_edge_lab.core import names, wait
 from chi_edge_lab.core.progress import Cancel, OnProgress, Reporter
 from chi_edge_lab.errors import BadInput, Conflict, ContainerGone, InvalidState, NotFound, WaitTimeout
-from chi_edge_lab.zun import Client
-from chi_edge_lab.zun.models import Container
+
+if TYPE_CHECKING:
+    from chi_edge_lab.zun import Client
+    from chi_edge_lab.zun.models import Container
 
 STOP_TIMEOUT = 10  # seconds a container has between SIGTERM and SIGKILL (Zun's default)
 DELETE_TIMEOUT = 120.0  # seconds; a container that is being created cannot be deleted before that ends
@@ -134,7 +137,8 @@ def delete(
             if timeout is not None and time.monotonic() - began > timeout:
                 raise WaitTimeout(
                     f"Container {uuid} could not be deleted within {timeout:g} s: {error.message}",
-                    hint="Zun does not delete what is being created; try again when that has ended, or ask the site's operators.",
+                    hint="Zun does not delete what is being created; try again when that has ended, "
+                    "or ask the site's operators.",
                     request_id=error.request_id,
                 ) from error
             reporter.sleep(

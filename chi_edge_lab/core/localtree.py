@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from typing_extensions import Self
+
 from chi_edge_lab.core import archive, paths
 from chi_edge_lab.errors import BadInput, TransferError
 
@@ -218,7 +220,7 @@ class Staging:
             _merge(source, target)
         return self.dest
 
-    def __enter__(self) -> Staging:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import TYPE_CHECKING
 
 from chi_edge_lab.core.progress import Cancel, Reporter
 from chi_edge_lab.errors import (
@@ -20,7 +21,9 @@ from chi_edge_lab.errors import (
     TooManyRequests,
     Unreachable,
 )
-from chi_edge_lab.zun import Client
+
+if TYPE_CHECKING:
+    from chi_edge_lab.zun import Client
 
 SNAPSHOT_LINES = 10_000  # lines of a snapshot where the caller names no number
 WINDOW = 200  # lines asked for at each poll of `follow`; grows up to WINDOW_LARGEST when lines come faster

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from chi_edge_lab.errors import BadInput
-from chi_edge_lab.zun.dialect import Dialect
+
+if TYPE_CHECKING:
+    from chi_edge_lab.zun.dialect import Dialect
 
 
 def check_name(dialect: Dialect, name: object) -> str:

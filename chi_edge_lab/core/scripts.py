@@ -29,8 +29,12 @@ LIST = f"""{ENTER}{_HAS_FIND}||exit {NO_TOOL}
 find . -mindepth 1 -maxdepth 1 -type l -exec {_LINKS} {{}} + 2>/dev/null;printf '\\0'
 find . -mindepth 1 -maxdepth 1 -exec stat -c '{STAT_FORMAT}' {{}} + 2>/dev/null;exit 0"""
 
-LIST_PLAIN = f"""{ENTER}for f in * .[!.]* ..?*;do k=o;if [ -L "$f" ];then k=l;elif [ -d "$f" ];then k=d;elif [ -f "$f" ];then k=f
-elif [ -p "$f" ];then k=p;elif [ ! -e "$f" ];then continue;fi;printf '%s\\0%s\\0' $k "$f";done;exit 0"""
+# Set k to the letter of the kind of $f
+_KIND = """k=o;if [ -L "$f" ];then k=l;elif [ -d "$f" ];then k=d
+elif [ -f "$f" ];then k=f;elif [ -p "$f" ];then k=p;fi
+"""
+LIST_PLAIN = f"""{ENTER}for f in * .[!.]* ..?*;do [ -e "$f" ]||[ -L "$f" ]||continue
+{_KIND}printf '%s\\0%s\\0' $k "$f";done;exit 0"""
 
 # A tree is printed only when no name in it holds a newline (NO_TOOL otherwise): then each line is one path
 TREE = f"""{ENTER}{_HAS_FIND}||exit {NO_TOOL}
@@ -42,7 +46,7 @@ find . -exec stat -c '{STAT_FORMAT}' {{}} + 2>&1||exit {FAILED};exit 0"""
 STAT = f"""[ -e "$1" ]||[ -L "$1" ]||exit {MISSING}
 [ -L "$1" ]&&{_LINKS} "$1";printf '\\0'
 stat -c '%f %s %Y %u %g %h' -- "$1" 2>/dev/null&&exit 0
-k=o;if [ -L "$1" ];then k=l;elif [ -d "$1" ];then k=d;elif [ -f "$1" ];then k=f;elif [ -p "$1" ];then k=p;fi;echo $k;exit 0"""
+f=$1;{_KIND}echo $k;exit 0"""
 
 # $2: block to begin at, $3: number of blocks of 4096. What has no size (/proc) is read from its beginning
 # only.
@@ -94,9 +98,13 @@ def check(reply: Reply, path: bytes, doing: str) -> Reply:
     said = reply.text
     lowered = said.lower()
     for sign, code in (
-        ("no space left", FULL), ("permission denied", DENIED), ("not permitted", DENIED), ("no such file", MISSING),
-        ("not a directory", NOT_DIRECTORY), ("file exists", EXISTS),
-    ):  # fmt: skip
+        ("no space left", FULL),
+        ("permission denied", DENIED),
+        ("not permitted", DENIED),
+        ("no such file", MISSING),
+        ("not a directory", NOT_DIRECTORY),
+        ("file exists", EXISTS),
+    ):
         if sign in lowered:
             raise FileError(
                 _SENTENCES[code].format(path=paths.shown(path)), hint=f"The container says: {said}"

@@ -13,9 +13,21 @@ import binascii
 import secrets
 import shlex
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from chi_edge_lab.errors import BadInput, Conflict, ExecTimeout, FileError, InvalidState, NoShell, ServerError
-from chi_edge_lab.zun import Client
+from chi_edge_lab.errors import (
+    BadInput,
+    Conflict,
+    ExecTimeout,
+    FileError,
+    InvalidState,
+    NoShell,
+    NoTemporaryPlace,
+    ServerError,
+)
+
+if TYPE_CHECKING:
+    from chi_edge_lab.zun import Client
 
 # Linux takes 128 KiB for one argument; what is too long for a URL the client sends in the request's body
 COMMAND_LIMIT = 120_000
@@ -65,7 +77,8 @@ def _framed(script: str, mark: str, decode: str = "") -> str:
     return (
         f"LC_ALL=C;export LC_ALL;unset CDPATH;umask 022;{decode}"
         f"e(){{ if command -v base64 >/dev/null;then echo {mark} b;base64;"
-        f"elif command -v od >/dev/null;then echo {mark} x;od -An -v -tx1;else echo {mark} -;cat >/dev/null;fi;echo {mark} .;}}\n"
+        f"elif command -v od >/dev/null;then echo {mark} x;od -An -v -tx1;"
+        f"else echo {mark} -;cat >/dev/null;fi;echo {mark} .;}}\n"
         f"{{ (\n{script}\n) 2>&1;printf '\\n%s' $?;}}|e"
     )
 
@@ -130,6 +143,9 @@ def _parse(text: str, exit_code: int | None, mark: str, uuid: str) -> Reply:
     return Reply(output, int(code))
 
 
+NO_PLACE = (
+    "No directory for temporary files in this container can be written (its file system may be read-only)."
+)
 FIND_PLACE = 'for d in "${TMPDIR:-/tmp}" /tmp /var/tmp /dev/shm /run .;do '
 
 
@@ -137,7 +153,5 @@ def temporary_place(client: Client, uuid: str) -> bytes:
     """A directory of the container in which the exec user may write. Raises FileError where there is none."""
     reply = run(client, uuid, FIND_PLACE + '[ -d "$d" ]&&[ -w "$d" ]&&{ cd "$d"&&pwd&&exit;};done;exit 1')
     if reply.code != 0:
-        raise NoTemporaryPlace(
-            "No directory for temporary files in this container can be written (its file system may be read-only)."
-        )
+        raise NoTemporaryPlace(NO_PLACE)
     return reply.output.rstrip(b"\n")

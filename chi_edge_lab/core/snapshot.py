@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from chi_edge_lab.errors import BadInput
-from chi_edge_lab.zun import Client
+
+if TYPE_CHECKING:
+    from chi_edge_lab.zun import Client
 
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+|/)[a-z0-9]+)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")

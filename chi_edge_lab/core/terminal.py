@@ -7,9 +7,14 @@ would be the container's main process). Which of the two it is, the dialect says
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
+
+from typing_extensions import Self
 
 from chi_edge_lab.errors import NotSupported
-from chi_edge_lab.zun import Client, Socket
+
+if TYPE_CHECKING:
+    from chi_edge_lab.zun import Client, Socket
 
 DEFAULT_SHELL = "sh"
 
@@ -97,7 +102,7 @@ class Terminal:
         """End the shell and the connection."""
         self._socket.close()
 
-    def __enter__(self) -> Terminal:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import os
 import time
+from typing import TYPE_CHECKING
 
 from chi_edge_lab.core import downloading, localtree, paths, uploading
 from chi_edge_lab.core.progress import Cancel, OnProgress, Reporter
 from chi_edge_lab.core.result import TransferResult
-from chi_edge_lab.zun import Client
+
+if TYPE_CHECKING:
+    from chi_edge_lab.zun import Client
 
 __all__ = ["TransferResult", "download", "upload", "upload_bytes"]
 

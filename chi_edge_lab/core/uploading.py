@@ -15,99 +15,30 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from chi_edge_lab.core import archive, bulk, paths, scripts, shell
+from chi_edge_lab.core import archive, blind, bulk, paths, scripts, shell, upload_scripts
 from chi_edge_lab.core.localtree import TEMPORARY, Item, Source, read_pieces
 from chi_edge_lab.core.progress import Reporter
 from chi_edge_lab.core.result import TransferResult
 from chi_edge_lab.core.shell import Reply
+from chi_edge_lab.core.upload_road import EXEC_LIMIT, PART, Road
 from chi_edge_lab.errors import (
-    BadRequest,
     Cancelled,
     EdgeLabError,
     InvalidState,
     NoShell,
-    NotFound,
-    OverQuota,
-    ServerError,
     TransferError,
-    Unreachable,
 )  # fmt: skip
-from chi_edge_lab.zun import Client
 
-PART = 4 << 20  # bytes of content in one tar: five times that is held while it travels
-EXEC_LIMIT = 2 << 20  # bytes that may go through exec where there is no tar
-_EXEC_PIECE = 60_000  # bytes in one exec, before base64
+if TYPE_CHECKING:
+    from chi_edge_lab.zun import Client
+
+_EACH = 1000  # files looked at one by one to name the damaged ones
 _APPEND_AFTER = (
     16  # parts of a large file before they are put together, so that little lies in the container twice
 )
-_RETRIES = 2  # of one part, where the site did not answer
-_FULL = 52
-_CONFLICT = 53
 _PLAIN_PATH = re.compile(rb"/[A-Za-z0-9_./-]*")
-
-# $1: destination, $2: name in it, $3: name of the temporary directory. Fields are separated by NUL.
-_PREPARE = f"""{scripts.ENTER}[ -w . ]||exit {scripts.DENIED}
-[ -d "./$2" ]&&k=d||k=f;[ -e "./$2" ]||[ -L "./$2" ]||k=-
-(umask 077;mkdir "./$3" "./$3/t") 2>&1||exit {scripts.FAILED}
-find . -maxdepth 1 -name '{TEMPORARY}*' -type d -mmin +1440 -exec rm -rf {{}} + 2>/dev/null
-v=-;command -v tar >/dev/null&&v=$(tar --version 2>&1 </dev/null|head -n 1)
-s=-;command -v sha256sum >/dev/null&&command -v xargs >/dev/null&&s=y
-printf '%s\\0' "$(pwd -P;echo x)" $k "$v" $s "$(id -u 2>/dev/null)" "$(id -g 2>/dev/null)" "$(df -Pk . 2>/dev/null|tail -n 1)" """
-
-# $1: temporary directory, $2: number of the large file, $3: its path, $4: mode, $5: bytes there must be by
-# now
-_APPEND = f"""cd "$1/p/$2" 2>/dev/null||exit {scripts.MISSING}
-for f in *;do [ -f "$f" ]||continue;cat "$f" >>"$1/t/$3" 2>&1||exit {_FULL};rm -f "$f";done
-z=$(stat -c %s "$1/t/$3" 2>/dev/null||wc -c <"$1/t/$3");chmod $4 "$1/t/$3";echo $((z));[ $((z)) = $5 ]||exit {_FULL}"""
-
-# Lists reach xargs through a pipe: busybox runs its own tools in a child that shares the list's file offset
-# and, ending, sets it back, so that names come twice. sha256 of the list of sha256 of the files named in
-# x/files; a file name with a backslash or newline gets a leading backslash from GNU
-_SUMS = r"""cd "$1/t"||exit 40
-cat ../x/files|xargs -0 sha256sum 2>/dev/null|sed -n 's/^\\\{0,1\}\([0-9a-f]\{64\}\)  .*/\1/p'"""
-_SUM_OF_SUMS = _SUMS + "|sha256sum|cut -c1-64"
-
-# $1: temporary directory, $2: its name in the destination's folder, $3: name. First look for what stands in
-# the way, then move.
-_PLACE = f"""cd "$1/t"||exit {scripts.MISSING}
-if [ -s ../x/links ];then cat ../x/links|xargs -0 -n 2 ln -s -- 2>&1||exit {scripts.FAILED};fi
-if [ -s ../x/modes ];then cat ../x/modes|xargs -0 -n 2 chmod 2>&1||exit {scripts.FAILED};fi
-D=../..
-c(){{ for f in "$1"/* "$1"/.[!.]* "$1"/..?*;do [ -e "$f" ]||[ -L "$f" ]||continue;n=$2/${{f##*/}}
-if [ -d "$f" ]&&[ ! -L "$f" ];then if [ -d "$n" ];then c "$f" "$n";elif [ -e "$n" ]||[ -L "$n" ];then printf %s "$n";exit {_CONFLICT};fi
-elif [ -d "$n" ]&&[ ! -L "$n" ];then printf %s "$n";exit {_CONFLICT};fi;done;}}
-m(){{ for f in "$1"/* "$1"/.[!.]* "$1"/..?*;do [ -e "$f" ]||[ -L "$f" ]||continue;n=$2/${{f##*/}}
-if [ -d "$f" ]&&[ ! -L "$f" ]&&[ -d "$n" ];then m "$f" "$n";else [ -L "$n" ]&&rm -f "$n";mv -f "$f" "$2/" 2>&1||exit {scripts.FAILED};fi;done;}}
-c . "$D";m . "$D";cd ../..&&rm -rf "./$2";exit 0"""
-
-
-@dataclass
-class _Road:
-    """What was found out about the container's side, and what must be done there."""
-
-    client: Client
-    uuid: str
-    source: Source
-    reporter: Reporter
-    folder: bytes  # the real path of the destination's folder
-    token: str
-    uid: int
-    gid: int
-    tar: str  # "", "gnu" or "busybox"; what unpacks at the site where the container's own does not
-    has_sums: bool
-    place: str = ""  # the temporary directory as the archive calls are told it
-    link: bytes = b""  # a link that stands for it, where its path is not plain
-    sent: int = 0
-    checked_first: bool = False
-    sums: dict[bytes, str] = field(default_factory=dict)
-    batch: list[archive.Member] = field(default_factory=list)
-    batch_size: int = 0
-
-    @property
-    def temporary(self) -> bytes:
-        return paths.join(self.folder, self.token.encode())
 
 
 def upload(
@@ -122,14 +53,12 @@ def upload(
     except (NoShell, InvalidState) as error:
         if client.dialect.archive_runs_tar:
             raise
-        return _upload_blindly(client, uuid, source, raw, reporter, began, error)
+        return blind.upload(client, uuid, source, raw, reporter, began, error)
     unchanged = f"{paths.shown(raw)} in the container is as it was"
     try:
         _send(road)
-        reporter.report("verifying", "comparing checksums")
-        verified = _verify(road)
-        reporter.report("placing", "moving into place")
-        _place(road)
+        reporter.report("verifying", "comparing checksums, then moving into place")
+        verified = _finish(road)
     except KeyboardInterrupt:
         _clean(road)
         raise KeyboardInterrupt(f"The upload was interrupted; {unchanged}.") from None
@@ -142,14 +71,18 @@ def upload(
     files = [item for item in source.items if item.kind == "file"]
     reporter.report("done", "uploaded and verified", done=source.size, total=source.size)
     return TransferResult(
-        paths.to_text(paths.join(road.folder, source.name)), len(files), source.size, time.monotonic() - began, verified,
+        paths.to_text(paths.join(road.folder, source.name)),
+        len(files),
+        source.size,
+        time.monotonic() - began,
+        verified,
         None if source.is_folder else road.sums[source.name],
-    )  # fmt: skip
+    )
 
 
-def _prepare(client: Client, uuid: str, source: Source, raw: bytes, reporter: Reporter) -> _Road:
+def _prepare(client: Client, uuid: str, source: Source, raw: bytes, reporter: Reporter) -> Road:
     token = f"{TEMPORARY}{secrets.token_hex(8)}"
-    reply = shell.run(client, uuid, _PREPARE, raw, source.name, token)
+    reply = shell.run(client, uuid, upload_scripts.PREPARE, raw, source.name, token)
     if reply.code == scripts.MISSING:
         raise TransferError(
             f"The folder {paths.shown(raw)} does not exist in the container.",
@@ -168,7 +101,7 @@ def _prepare(client: Client, uuid: str, source: Source, raw: bytes, reporter: Re
         _as_transfer(reply, raw, "write to")
     folder, kind, tar, sums, uid, gid, space = reply.output.split(b"\0")[:7]
     folder = folder.removesuffix(b"\nx")  # so written because $(...) drops newlines at the end of a name
-    road = _Road(
+    road = Road(
         client,
         uuid,
         source,
@@ -183,22 +116,25 @@ def _prepare(client: Client, uuid: str, source: Source, raw: bytes, reporter: Re
     try:
         if kind == b"d" and not source.is_folder:
             raise TransferError(
-                f"{paths.shown(paths.join(folder, source.name))} is a folder in the container; a file cannot replace it."
+                f"{paths.shown(road.target)} is a folder in the container; a file cannot replace it."
             )
         if kind == b"f" and source.is_folder:
             raise TransferError(
-                f"{paths.shown(paths.join(folder, source.name))} is a file in the container; a folder cannot replace it."
+                f"{paths.shown(road.target)} is a file in the container; a folder cannot replace it."
             )
         free = _free_bytes(space)
         if free is not None and source.size + PART > free:
             raise TransferError(
-                f"There is not enough space in the container: {source.size} bytes are to be uploaded and {free} are free."
+                f"There is not enough space in the container: {source.size} bytes are to be uploaded "
+                f"and {free} are free."
             )
         if client.dialect.archive_runs_tar and not road.tar and source.size > EXEC_LIMIT:
             raise TransferError(
-                f"The image has no tar, without which no more than {EXEC_LIMIT >> 20} MiB can be uploaded on this site.",
-                hint="Use an image with tar, or fetch the files from the container itself (wget, for instance).",
+                f"The image has no tar, without which no more than {EXEC_LIMIT >> 20} MiB can be uploaded "
+                "on this site.",
+                hint="Use an image with tar, or fetch the files from within the container (wget, ...).",
             )
+        road.by_exec = client.dialect.archive_runs_tar and not road.tar
         _name_place(road)
     except BaseException:
         _clean(road)
@@ -217,7 +153,7 @@ def _free_bytes(line: bytes) -> int | None:
     return int(found[1]) * 1024 if found else None
 
 
-def _name_place(road: _Road) -> None:
+def _name_place(road: Road) -> None:
     """Archive calls take a path as text, and CHI@Edge gives it to a shell unquoted: a path that is not
     plain gets a plain link.
     """
@@ -239,34 +175,34 @@ def _name_place(road: _Road) -> None:
 # -- sending -------------------------------------------------------------------------------------
 
 
-def _target(road: _Road, item: Item) -> bytes:
+def _target(road: Road, item: Item) -> bytes:
     """An item's path below `t`."""
     if not road.source.is_folder:
         return road.source.name
     return paths.join(road.source.name, item.path) if item.path else road.source.name
 
 
-def _send(road: _Road) -> None:
+def _send(road: Road) -> None:
     road.reporter.report("sending", "sending", done=0, total=road.source.size)
     large = 0
     for item in road.source.items:
         target = _target(road, item)
         if item.kind == "directory":
             # what is to be written into must be writable until the end
-            _add(road, archive.Member(b"t/" + target, "directory", item.mode | 0o700, item.mtime))
+            road.add(archive.Member(b"t/" + target, "directory", item.mode | 0o700, item.mtime))
         elif item.kind == "file" and item.size <= PART:
             data = b"".join(read_pieces(item, PART))
             road.sums[target] = hashlib.sha256(data).hexdigest()
-            _add(road, archive.Member(b"t/" + target, "file", item.mode | 0o400, item.mtime, data=data))
+            road.add(archive.Member(b"t/" + target, "file", item.mode | 0o400, item.mtime, data=data))
         elif item.kind == "file":
             _send_large(road, item, target, large)
             large += 1
     for name, content in _lists(road):
-        _add(road, archive.Member(b"x/" + name, "file", 0o600, 0, data=content))
-    _flush(road)
+        road.add(archive.Member(b"x/" + name, "file", 0o600, 0, data=content))
+    road.flush()
 
 
-def _lists(road: _Road) -> Iterator[tuple[bytes, bytes]]:
+def _lists(road: Road) -> Iterator[tuple[bytes, bytes]]:
     """What the scripts need, as files separated by NUL: names of files, links, and modes of folders."""
     items = [(item, _target(road, item)) for item in road.source.items]
     yield b"files", b"".join(b"./" + target + b"\0" for item, target in items if item.kind == "file")
@@ -281,18 +217,18 @@ def _lists(road: _Road) -> Iterator[tuple[bytes, bytes]]:
     yield b"modes", b"".join(b"%o\0./%s\0" % (item.mode, target) for item, target in deepest_first)
 
 
-def _send_large(road: _Road, item: Item, target: bytes, number: int) -> None:
-    _flush(road)
+def _send_large(road: Road, item: Item, target: bytes, number: int) -> None:
+    road.flush()
     digest = hashlib.sha256()
     pieces = size = waiting = 0
     for data in read_pieces(item, PART):
         digest.update(data)
         if not pieces:
-            _add(road, archive.Member(b"p", "directory", 0o700))
+            road.add(archive.Member(b"p", "directory", 0o700))
         if not waiting:
-            _add(road, archive.Member(b"p/%d" % number, "directory", 0o700))
-        _add(road, archive.Member(b"p/%d/%08d" % (number, pieces), "file", 0o600, 0, data=data))
-        _flush(road)
+            road.add(archive.Member(b"p/%d" % number, "directory", 0o700))
+        road.add(archive.Member(b"p/%d/%08d" % (number, pieces), "file", 0o600, 0, data=data))
+        road.flush()
         pieces, waiting, size = pieces + 1, waiting + 1, size + len(data)
         if waiting == _APPEND_AFTER:
             _append(road, number, target, item.mode, size)
@@ -302,146 +238,82 @@ def _send_large(road: _Road, item: Item, target: bytes, number: int) -> None:
     road.sums[target] = digest.hexdigest()
 
 
-def _append(road: _Road, number: int, target: bytes, mode: int, size: int) -> None:
+def _append(road: Road, number: int, target: bytes, mode: int, size: int) -> None:
     reply = bulk.run(
-        road.client, road.uuid, _APPEND, road.temporary, str(number), target, f"{mode | 0o400:o}", str(size)
+        road.client,
+        road.uuid,
+        upload_scripts.APPEND,
+        road.temporary,
+        str(number),
+        target,
+        f"{mode | 0o400:o}",
+        str(size),
     )
     if reply.code == 0:
         return
     said = reply.output.decode("utf-8", "replace")
     if "space" in said.lower() or "quota" in said.lower():
         raise TransferError("The disk of the container is full; nothing was changed.")
-    if reply.code in {_FULL, scripts.MISSING}:
+    if reply.code in {upload_scripts.FULL, scripts.MISSING}:
         raise TransferError(
-            f"A part of {paths.shown(target)} was lost on the way ({said.split()[-1:] or ['no']} of {size} bytes arrived); nothing was changed.",
+            f"A part of {paths.shown(target)} was lost on the way "
+            f"({''.join(said.split()[-1:]) or 'none'} of {size} bytes arrived); nothing was changed.",
             hint="The disk of the container may be full.",
         )
     _as_transfer(reply, target, "write")
 
 
-def _add(road: _Road, member: archive.Member) -> None:
-    if road.batch and road.batch_size + len(member.data) > PART:
-        _flush(road)
-    road.batch.append(member)
-    road.batch_size += len(member.data) + 512
-
-
-def _flush(road: _Road) -> None:
-    if not road.batch:
-        return
-    road.reporter.check("")
-    members, road.batch, road.batch_size = road.batch, [], 0
-    if road.client.dialect.archive_runs_tar and not road.tar:
-        _put_by_exec(road, members)
-    else:
-        _put(road, members)
-    road.sent += sum(len(member.data) for member in members if not member.path.startswith(b"x/"))
-    road.reporter.report("sending", "sending", done=min(road.sent, road.source.size), total=road.source.size)
-
-
-def _put(road: _Road, members: list[archive.Member]) -> None:
-    runs_tar = road.client.dialect.archive_runs_tar
-    first = [] if road.checked_first else [archive.Member(b"first", "file", 0o600)]
-    data = archive.build(
-        members + first, uid=road.uid, gid=road.gid, endless=runs_tar and road.tar == "busybox"
-    )
-    for attempt in range(_RETRIES + 1):
-        try:
-            road.client.put_archive(road.uuid, road.place, data)
-            break
-        except (Unreachable, ServerError) as error:
-            # the same part again is harmless: it has the same names
-            if attempt == _RETRIES:
-                raise TransferError(
-                    f"The site did not take a part of the upload: {error.message}", hint="The destination is as it was.",
-                    request_id=error.request_id,
-                ) from error  # fmt: skip
-            road.reporter.sleep(0.5 * (attempt + 1), "")
-        except OverQuota as error:
-            raise TransferError(
-                f"The site did not take a part of the upload: {error.message}", request_id=error.request_id
-            ) from error
-    if first:
-        _check_first(road)
-
-
-def _check_first(road: _Road) -> None:
-    """CHI@Edge answers 200 whatever `tar` said: look once, before the rest is sent for nothing."""
-    road.checked_first = True
-    reply = shell.run(road.client, road.uuid, '[ -f "$1/first" ]', road.temporary)
-    if reply.code != 0:
-        raise TransferError(
-            "The site says that it wrote the upload, and there is nothing of it in the container.",
-            hint="The disk of the container may be full, or its tar does not work.",
-        )
-
-
-def _put_by_exec(road: _Road, members: list[archive.Member]) -> None:
-    """The same without tar: each folder and piece of a file is an exec."""
-    write = 'if command -v base64 >/dev/null;then printf %s "$2"|base64 -d >>"$1";else exit 90;fi 2>&1'
-    import base64
-
-    for member in members:
-        place = paths.join(road.temporary, member.path)
-        if member.kind == "directory":
-            reply = bulk.run(
-                road.client, road.uuid, 'mkdir -p -- "$1"&&chmod $2 "$1" 2>&1', place, f"{member.mode:o}"
-            )
-        else:
-            reply = _run(
-                road, 'mkdir -p -- "${1%/*}"&&: >"$1"&&chmod $2 "$1" 2>&1', place, f"{member.mode:o}"
-            )
-        for start in range(0, len(member.data), _EXEC_PIECE):
-            if reply.code != 0:
-                break
-            road.reporter.check("")
-            piece = base64.b64encode(member.data[start : start + _EXEC_PIECE]).decode()
-            reply = bulk.run(road.client, road.uuid, write, place, piece)
-        if reply.code == 90:
-            raise TransferError("The image has neither tar nor base64, so nothing can be uploaded into it.")
-        if reply.code != 0:
-            _as_transfer(reply, member.path, "write")
-
-
 # -- checking and placing ------------------------------------------------------------------------
 
 
-def _verify(road: _Road) -> str:
+def _finish(road: Road) -> str:
+    """Compare, and move into place only when all is as it was sent; gives how it was compared."""
     files = [_target(road, item) for item in road.source.items if item.kind == "file"]
-    if not files:
-        return "sha256"
+    expected = ""
     if not road.has_sums:
         _verify_by_reading(road, files)
-        return "read back"
-    wanted = "".join(f"{road.sums[target]}\n" for target in files)
-    reply = bulk.run(road.client, road.uuid, _SUM_OF_SUMS, road.temporary)
-    if reply.output.strip().decode("ascii", "replace") == hashlib.sha256(wanted.encode()).hexdigest():
-        return "sha256"
-    wrong = []
-    for target in files[:1000]:
-        found = (
-            bulk.run(
-                road.client,
-                road.uuid,
-                'sha256sum <"$1" 2>/dev/null|cut -c1-64',
-                road.temporary + b"/t/" + target,
-            )
-            .output.strip()
-            .decode()
+    elif files:
+        expected = hashlib.sha256("".join(f"{road.sums[target]}\n" for target in files).encode()).hexdigest()
+    reply = _place(road, expected)
+    if reply.code == upload_scripts.DAMAGED:
+        _verify_each(road, files)  # raises, unless only the summing up went wrong
+        reply = _place(road, "")
+    if reply.code == upload_scripts.CONFLICT:
+        where = posixpath.normpath(paths.join(road.temporary, b"t/" + reply.output))
+        raise TransferError(
+            f"{paths.shown(where)} in the container is of another kind "
+            "(a folder where a file is to be, or the other way round); nothing was changed."
         )
-        if found != road.sums[target]:
+    if reply.code != 0:
+        _as_transfer(reply, road.source.name, "put in place")
+    if road.link:
+        shell.run(road.client, road.uuid, 'rm -f -- "$1"', road.link)
+    return "sha256" if road.has_sums else "read back"
+
+
+def _place(road: Road, expected: str) -> Reply:
+    return bulk.run(road.client, road.uuid, upload_scripts.PLACE, road.temporary, road.token, expected)
+
+
+def _verify_each(road: Road, files: list[bytes]) -> None:
+    """Find the files that are not as they were sent; raises TransferError naming some."""
+    script = 'sha256sum <"$1" 2>/dev/null|cut -c1-64'
+    wrong = []
+    for target in files[:_EACH]:
+        reply = bulk.run(road.client, road.uuid, script, road.temporary + b"/t/" + target)
+        if reply.output.strip().decode("ascii", "replace") != road.sums[target]:
             wrong.append(target)
             if len(wrong) > 5:
                 break
-    if not wrong and len(files) <= 1000:
-        return "sha256"  # only the summing up went wrong (a name it does not print as expected)
-    raise archive.refuse(
-        "Files arrived in the container incomplete or damaged; nothing was changed", wrong or files[:1],
-        "Its disk may be full. Try again.",
-    )  # fmt: skip
+    if wrong or len(files) > _EACH:
+        raise archive.refuse(
+            "Files arrived in the container incomplete or damaged; nothing was changed",
+            wrong or files[:1],
+            "Its disk may be full. Try again.",
+        )
 
 
-def _verify_by_reading(road: _Road, files: list[bytes]) -> None:
+def _verify_by_reading(road: Road, files: list[bytes]) -> None:
     from chi_edge_lab.core import files as container_files
 
     for target in files:
@@ -461,20 +333,7 @@ def _verify_by_reading(road: _Road, files: list[bytes]) -> None:
             )
 
 
-def _place(road: _Road) -> None:
-    reply = bulk.run(road.client, road.uuid, _PLACE, road.temporary, road.token, road.source.name)
-    if reply.code == _CONFLICT:
-        raise TransferError(
-            f"{paths.shown(posixpath.normpath(paths.join(road.temporary, b't/' + reply.output)))} in the container is of another kind "
-            "(a folder where a file is to be, or the other way round); nothing was changed."
-        )
-    if reply.code != 0:
-        _as_transfer(reply, road.source.name, "put in place")
-    if road.link:
-        shell.run(road.client, road.uuid, 'rm -f -- "$1"', road.link)
-
-
-def _clean(road: _Road) -> None:
+def _clean(road: Road) -> None:
     """Remove what was sent; where even that fails it is left to the next upload into the same folder."""
     with suppress(EdgeLabError, KeyboardInterrupt):
         shell.run(
@@ -492,59 +351,3 @@ def _as_transfer(reply: Reply, path: bytes, doing: str) -> None:
     except EdgeLabError as error:
         raise TransferError(error.message, hint=error.hint) from error
     raise AssertionError("only called for replies that are errors")
-
-
-# -- without a shell ------------------------------------------------------------------------------
-
-
-def _upload_blindly(
-    client: Client, uuid: str, source: Source, raw: bytes, reporter: Reporter, began: float, why: EdgeLabError
-) -> TransferResult:
-    """One archive straight into the destination, for docker sites where nothing can be run: no shell, or
-    the container is stopped.
-    """
-    small = "Without a shell only uploads of up to 4 MiB are possible, since parts cannot be put together."
-    if isinstance(why, InvalidState):
-        small = "Into a container that does not run only up to 4 MiB can be uploaded."
-    if source.size > PART:
-        raise TransferError(small, hint=why.hint) from why
-    place = paths.to_text(raw)
-    if not raw.startswith(b"/") or not place.isprintable():
-        raise TransferError(
-            f"{small} Their destination must be an absolute path of plain characters."
-        ) from why
-    members = []
-    for item in source.items:
-        target = (
-            source.name
-            if not source.is_folder
-            else paths.join(source.name, item.path)
-            if item.path
-            else source.name
-        )
-        data = b"".join(read_pieces(item, PART)) if item.kind == "file" else b""
-        members.append(
-            archive.Member(target, item.kind, item.mode, item.mtime, data=data, target=item.target)
-        )
-    reporter.report("sending", "sending", done=0, total=source.size)
-    try:
-        client.put_archive(uuid, place, archive.build(members, uid=0, gid=0))
-        reporter.report("verifying", "reading it back")
-        back = client.get_archive(uuid, posixpath.join(place, paths.to_text(source.name)))
-    except (ServerError, NotFound, BadRequest) as error:
-        raise TransferError(
-            f"The site could not write to {paths.shown(raw)}: {error.message}",
-            hint="Is it an existing folder?",
-            request_id=error.request_id,
-        ) from error
-    there = archive.contents(back.data)
-    wrong = [
-        member.path for member in members if member.kind == "file" and there.get(member.path) != member.data
-    ]
-    if wrong:
-        raise archive.refuse("Files arrived in the container incomplete or damaged", wrong)
-    files = [member for member in members if member.kind == "file"]
-    return TransferResult(
-        posixpath.join(place, paths.to_text(source.name)), len(files), source.size, time.monotonic() - began, "read back",
-        None if source.is_folder else hashlib.sha256(files[0].data).hexdigest(),
-    )  # fmt: skip

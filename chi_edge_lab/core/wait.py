@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
 
 from chi_edge_lab.core.progress import Cancel, OnProgress, Reporter
 from chi_edge_lab.errors import (
@@ -16,8 +17,10 @@ from chi_edge_lab.errors import (
     Unreachable,
     WaitTimeout,
 )
-from chi_edge_lab.zun import Client
-from chi_edge_lab.zun.models import Container
+
+if TYPE_CHECKING:
+    from chi_edge_lab.zun import Client
+    from chi_edge_lab.zun.models import Container
 
 POLL_FIRST = 0.05  # seconds; a local container starts in about this time
 POLL_LONGEST = 0.4  # seconds; with the request itself a change is seen within 0.5 s
@@ -76,49 +79,87 @@ def wait_until(
     seconds. Raises ContainerFailed (status in `fail_on`), ContainerGone, WaitTimeout, Cancelled.
     """
     reporter = reporter or Reporter()
-    began = time.monotonic()
-    pause, sick_since, state = POLL_FIRST, None, "nothing is known of it yet"
-    last: tuple[object, ...] = ()
-    while True:
+    watch = _Watch(client, uuid, timeout)
+    try:
+        while True:
+            container = watch.look()
+            if container is not None:
+                if on_container is not None:
+                    on_container(container)
+                if done(container):
+                    return container
+                _check(container, fail_on)
+            if watch.is_over:
+                raise WaitTimeout(
+                    f"Container {uuid} did not {goal} within {timeout:g} s: {watch.state}.",
+                    hint="It is left as it is; wait again, or delete it.",
+                )
+            reporter.sleep(watch.pause(), watch.sentence)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(watch.sentence) from None
+
+
+def _check(container: Container, fail_on: Collection[str]) -> None:
+    if container.status in _GONE:
+        raise ContainerGone(
+            f"Container {label(container)} was deleted while it was waited for.",
+            hint="Its reservation may have ended.",
+        )
+    if container.status in fail_on:
+        raise failure(container)
+
+
+class _Watch:
+    """The polls of one wait: how often, for how long, and what was seen last."""
+
+    def __init__(self, client: Client, uuid: str, timeout: float | None) -> None:
+        self._client = client
+        self._uuid = uuid
+        self._timeout = timeout
+        self._began = time.monotonic()
+        self._pause = POLL_FIRST
+        self._sick_since: float | None = None
+        self._last: tuple[object, ...] = ()
+        self.state = "nothing is known of it yet"
+
+    @property
+    def sentence(self) -> str:
+        """The state it is in, for whoever gives up waiting."""
+        return f"Container {self._uuid}: {self.state}. It is left as it is."
+
+    @property
+    def is_over(self) -> bool:
+        return self._timeout is not None and time.monotonic() - self._began >= self._timeout
+
+    def look(self) -> Container | None:
+        """Ask once; None when the site is ill, and its error when it has been so for too long."""
         asked = time.monotonic()
         try:
-            container = client.get_container(uuid)
+            container = self._client.get_container(self._uuid)
         except NotFound as error:
             raise ContainerGone(
-                f"Container {uuid} was deleted while it was waited for.", request_id=error.request_id
+                f"Container {self._uuid} was deleted while it was waited for.", request_id=error.request_id
             ) from None
         except (Unreachable, ServerError, TooManyRequests) as error:
-            sick_since = sick_since or asked
-            if time.monotonic() - sick_since > SICK_FOR or _over(began, timeout):
+            self._sick_since = self._sick_since or asked
+            if time.monotonic() - self._sick_since > SICK_FOR or self.is_over:
                 raise
-            pause = max(getattr(error, "retry_after", None) or 0.0, min(pause * 2, 5.0))
-        else:
-            if sick_since is not None:
-                sick_since, pause = None, POLL_FIRST
-            if on_container is not None:
-                on_container(container)
-            if done(container):
-                return container
-            if container.status in _GONE:
-                raise ContainerGone(
-                    f"Container {label(container)} was deleted while it was waited for.",
-                    hint="Its reservation may have ended.",
-                )
-            if container.status in fail_on:
-                raise failure(container)
-            now = (container.status, container.task_state)
-            if now != last:  # things move: look closely again
-                last, pause = now, POLL_FIRST
-            state = _state(container)
-        if _over(began, timeout):
-            raise WaitTimeout(
-                f"Container {uuid} did not {goal} within {timeout:g} s: {state}.",
-                hint="It is left as it is; wait again, or delete it.",
-            )
-        left = POLL_LONGEST if timeout is None else max(0.0, timeout - (time.monotonic() - began))
-        reporter.sleep(min(pause, left), f"Container {uuid}: {state}. It is left as it is.")
-        if sick_since is None:
-            pause = min(pause * POLL_GROWTH, POLL_LONGEST)
+            self._pause = max(getattr(error, "retry_after", None) or 0.0, min(self._pause * 2, 5.0))
+            return None
+        now = (container.status, container.task_state)
+        if now != self._last or self._sick_since is not None:  # things move: look closely again
+            self._last, self._sick_since, self._pause = now, None, POLL_FIRST
+        self.state = _state(container)
+        return container
+
+    def pause(self) -> float:
+        """Seconds until the next look."""
+        pause = self._pause
+        if self._sick_since is None:
+            self._pause = min(pause * POLL_GROWTH, POLL_LONGEST)
+        if self._timeout is None:
+            return pause
+        return min(pause, max(0.0, self._timeout - (time.monotonic() - self._began)))
 
 
 def wait(
@@ -141,6 +182,8 @@ def wait(
         reporter.report((container.status or "unknown").lower(), _state(container))
 
     if wanted == "Deleted":
+        from chi_edge_lab.zun.models import Container
+
         wait_gone(client, uuid, timeout=timeout, reporter=reporter)
         return Container(uuid=uuid, status="Deleted")
     return wait_until(
@@ -182,7 +225,3 @@ def _state(container: Container) -> str:
     doing = f", {container.task_state.replace('_', ' ')}" if container.task_state else ""
     reason = f" ({container.status_reason})" if container.status_reason else ""
     return f"it is {container.status or 'in an unknown state'}{doing}{reason}"
-
-
-def _over(began: float, timeout: float | None) -> bool:
-    return timeout is not None and time.monotonic() - began >= timeout

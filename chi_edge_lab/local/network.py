@@ -7,7 +7,6 @@ on one machine do not clash. What answers on them is `local.ports`' business; it
 from __future__ import annotations
 
 import ipaddress
-import random
 import secrets
 import time
 import uuid
@@ -247,7 +246,7 @@ def _free(net: Net, taken: set[str], size: int | None = None) -> str:
     size = net.cidr.num_addresses - FIRST_HOST - 1 if size is None else size
     if len(taken) < size // 2:
         while True:
-            address = str(net.cidr[FIRST_HOST + random.randrange(size)])  # noqa: S311
+            address = str(net.cidr[FIRST_HOST + secrets.randbelow(size)])
             if address not in taken:
                 return address
     free = [a for a in (str(net.cidr[FIRST_HOST + i]) for i in range(size)) if a not in taken]
@@ -255,4 +254,4 @@ def _free(net: Net, taken: set[str], size: int | None = None) -> str:
         raise NetworkError(
             409, "IpAddressGenerationFailure", f"No more IP addresses available on network {net.id}."
         )
-    return random.choice(free)  # noqa: S311
+    return secrets.choice(free)

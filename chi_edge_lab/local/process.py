@@ -56,6 +56,10 @@ def start(directory: Path, profile: ProfileName | None, engine: str = "auto") ->
     with runtime.lock(directory / "start.lock", timeout=START_SECONDS, busy=busy):
         config = SiteConfig.open(directory, profile)
         running = runtime.find(directory)
+        if running and running.version != __version__:
+            # the package was upgraded under it: the old process would run containers with the new one's files
+            stop(directory)
+            running = None
         if running:
             if engine not in ("auto", running.engine):
                 raise SiteProblem(

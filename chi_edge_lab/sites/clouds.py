@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import Any
 
 from chi_edge_lab import errors
@@ -10,7 +11,10 @@ from chi_edge_lab.sites.settings import Settings, complete, plain_interface
 
 
 def _config() -> Any:
-    from openstack.config import loader
+    with warnings.catch_warnings():
+        # some of its releases deprecate parts of themselves that they still import
+        warnings.simplefilter("ignore")
+        from openstack.config import loader
 
     # load_envvars=False keeps half-set OS_* variables out of this; the two file variables it would read
     # are honoured here
@@ -57,8 +61,11 @@ def cloud_settings(name: str) -> Settings:
             hint=f"It has: {names}. Set OS_CLOUD to one of them or unset it.",
         )
     try:
-        region = config.get_one(cloud=name, validate=False)
-        verify, cert = region.get_requests_verify_args()
+        with warnings.catch_warnings():
+            # openstacksdk warns of what it does with InfluxDB whether or not anybody has one
+            warnings.simplefilter("ignore")
+            region = config.get_one(cloud=name, validate=False)
+            verify, cert = region.get_requests_verify_args()
     except Exception as problem:  # noqa: BLE001 - openstacksdk's own complaints about the entry
         raise errors.BadCredentials(
             f"The entry {name!r} of clouds.yaml is no good: {' '.join(str(problem).split())[:200]}",

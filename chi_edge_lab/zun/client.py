@@ -8,7 +8,7 @@ import functools
 import re
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -16,33 +16,22 @@ from pydantic import BaseModel
 
 from chi_edge_lab import errors
 from chi_edge_lab.sites.session import Login
-from chi_edge_lab.zun import socket as sockets
 from chi_edge_lab.zun.create import CreateRequest
 from chi_edge_lab.zun.dialect import Dialect
 from chi_edge_lab.zun.errors import Answer, unreadable
 from chi_edge_lab.zun.models import Action, Archive, Container, ExecReply, Image
+from chi_edge_lab.zun.paths import container_path, placed
+from chi_edge_lab.zun.socket import Socket
 from chi_edge_lab.zun.stats import Stats, parse_stats
+from chi_edge_lab.zun.terminals import Terminals
 from chi_edge_lab.zun.transport import ARCHIVE, QUICK, SLOW, Transport
 from chi_edge_lab.zun.versions import dialect_of, spelled, version_of
 
 Model = TypeVar("Model", bound=BaseModel)
 
-_REF = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,254}")
 _PAGE = 1000  # Zun's own maximum
 _PAGES = 1000
 _TIMED_OUT = re.compile(r"timeout on executing command", re.IGNORECASE)
-_LONGEST_QUERY = 6000  # characters of a command in the address; gateways take about 8 kB
-
-# a container's attach token is replaced by the next attach: asking and connecting is one step
-_attaching: weakref.WeakValueDictionary[tuple[str, str], _Turn] = weakref.WeakValueDictionary()
-_attaching_lock = threading.Lock()
-
-
-class _Turn:
-    """A lock that a WeakValueDictionary can hold."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
 
 
 class Client:
@@ -59,6 +48,7 @@ class Client:
         self.timeout = timeout
         self._version = version_of(login)
         self._http = Transport(login, self._version, timeout=timeout)
+        self._terminals = Terminals(self._http)
         self._dialect = dialect
 
     def __repr__(self) -> str:
@@ -94,7 +84,7 @@ class Client:
             errors.NotFound: there is none. errors.Conflict: several have that name.
         """
         doing = f"show container {ref!r}"
-        return self._model(Container, self._http.call("GET", _path(ref), doing, timeout=SLOW), doing)
+        return self._model(Container, self._http.call("GET", container_path(ref), doing, timeout=SLOW), doing)
 
     def create_container(self, request: CreateRequest, *, run: bool = False) -> Container:
         """Create; Zun answers while it is still Creating.
@@ -115,7 +105,9 @@ class Client:
     def delete_container(self, uuid: str, *, stop: bool = False, force: bool = False) -> None:
         """Delete; `stop` stops a running one first, `force` is for admins on most sites."""
         query = {"stop": stop or None, "force": force or None}
-        self._http.call("DELETE", _path(uuid), f"delete container {uuid!r}", query=query, timeout=SLOW)
+        self._http.call(
+            "DELETE", container_path(uuid), f"delete container {uuid!r}", query=query, timeout=SLOW
+        )
 
     def start(self, uuid: str) -> None:
         """Ask for a start; the status changes later."""
@@ -182,7 +174,7 @@ class Client:
             stdout = stderr = True  # as python-zunclient: the site answers 500 to neither
         query = {"stdout": stdout, "stderr": stderr, "timestamps": timestamps, "tail": tail, "since": since}
         doing = f"read the log of container {uuid!r}"
-        text = self._http.call("GET", _path(uuid, "logs"), doing, query=query, timeout=SLOW)
+        text = self._http.call("GET", container_path(uuid, "logs"), doing, query=query, timeout=SLOW)
         return "" if text is None else str(text)
 
     def execute(self, uuid: str, command: str) -> ExecReply:
@@ -195,7 +187,9 @@ class Client:
         doing = f"run a command in container {uuid!r}"
         query: dict[str, Any] = {"command": command, "run": True, "interactive": False}
         try:
-            reply = self._http.call("POST", _path(uuid, "execute"), doing, timeout=SLOW, **_placed(query))
+            reply = self._http.call(
+                "POST", container_path(uuid, "execute"), doing, timeout=SLOW, **placed(query)
+            )
         except errors.Conflict as problem:
             if not _TIMED_OUT.search(problem.message):
                 raise
@@ -206,87 +200,55 @@ class Client:
             ) from None
         return self._model(ExecReply, reply, doing)
 
-    def open_attach(self, uuid: str) -> sockets.Socket:
+    def open_attach(self, uuid: str) -> Socket:
         """Attach: on CHI@Edge a new shell with a terminal, on docker sites the main process.
 
         Raises:
             errors.BadRequest: the container was made without `interactive`.
             errors.Unreachable: the site's terminal proxy cannot be reached.
         """
-        k8s = self.dialect.channel_bytes
-        doing = f"open a terminal in container {uuid!r}"
-        path = _path(uuid, "attach")
-
-        def dial() -> sockets.Socket:
-            url = self._http.call("GET", path, doing, timeout=SLOW, secret=True)
-            return sockets.connect(
-                url if isinstance(url, str) else "",
-                self.login.session,
-                channels=k8s,
-                resizer=None if k8s else self._resizer(uuid, "resize"),
-                ends_with_exit=k8s,
-                bytes_per_second=sockets.K8S_BYTES_PER_SECOND if k8s else None,
-                label=f"container {uuid!r}",
-            )
-
-        with _turn(self._http.endpoint_override, uuid).lock:
-            try:
-                return dial()
-            except sockets.Dropped:
-                # another process may have asked in between and so replaced our token
-                return dial()
+        return self._terminals.attach(uuid, k8s=self.dialect.channel_bytes)
 
     def terminal_address(self, uuid: str) -> str:
         """Where the site's terminal proxy is, such as "wss://host:6784", without what opens a terminal.
 
         A terminal that somebody is about to open with an address asked for earlier does not open any more.
         """
-        doing = f"ask for the terminal proxy of container {uuid!r}"
-        with _turn(self._http.endpoint_override, uuid).lock:
-            url = self._http.call("GET", _path(uuid, "attach"), doing, timeout=SLOW, secret=True)
-        return sockets.address_of(url if isinstance(url, str) else "", f"container {uuid!r}")
+        return self._terminals.address(uuid)
 
-    def open_exec(self, uuid: str, command: str) -> sockets.Socket:
+    def open_exec(self, uuid: str, command: str) -> Socket:
         """Run a command with a terminal of its own.
 
         Raises:
             errors.NotSupported: CHI@Edge, which has attach for that.
         """
         self.dialect.require("exec_terminal")
-        doing = f"open a terminal in container {uuid!r}"
-        query: dict[str, Any] = {"command": command, "run": False, "interactive": True}
-        reply = self._http.call(
-            "POST", _path(uuid, "execute"), doing, timeout=SLOW, secret=True, **_placed(query)
-        )
-        if not isinstance(reply, Mapping) or not isinstance(reply.get("proxy_url"), str):
-            raise errors.ServerError(f"Could not {doing}: the site named no address for it.")
-        return sockets.connect(
-            reply["proxy_url"],
-            self.login.session,
-            channels=False,
-            resizer=self._resizer(uuid, "execute_resize", exec_id=reply.get("exec_id")),
-            ends_with_exit=True,
-            bytes_per_second=None,
-            label=f"container {uuid!r}",
-        )
+        return self._terminals.execute(uuid, command)
 
     def top(self, uuid: str, ps_args: str | None = None) -> dict[str, list[Any]]:
         """Processes as {"Titles": [...], "Processes": [[...], ...]}; pids are the host's."""
         self.dialect.require("top")
         doing = f"list the processes of container {uuid!r}"
-        reply = self._http.call("GET", _path(uuid, "top"), doing, query={"ps_args": ps_args}, timeout=SLOW)
+        reply = self._http.call(
+            "GET", container_path(uuid, "top"), doing, query={"ps_args": ps_args}, timeout=SLOW
+        )
         return self._object(reply, doing)
 
     def stats(self, uuid: str) -> Stats | None:
         """One sample of use; None where the site has none yet. Takes a second on docker sites."""
         doing = f"measure container {uuid!r}"
-        return parse_stats(self._http.call("GET", _path(uuid, "stats"), doing, timeout=SLOW))
+        return parse_stats(self._http.call("GET", container_path(uuid, "stats"), doing, timeout=SLOW))
 
     def get_archive(self, uuid: str, path: str) -> Archive:
         """A tar of `path`. Beware: a 500 may mean "not there", and CHI@Edge's tar of a file may be empty."""
         doing = f"read {path!r} in container {uuid!r}"
         reply = self._http.call(
-            "GET", _path(uuid, "get_archive"), doing, query={"path": path}, timeout=ARCHIVE, secret=True
+            "GET",
+            container_path(uuid, "get_archive"),
+            doing,
+            query={"path": path},
+            timeout=ARCHIVE,
+            secret=True,
         )
         answer = self._object(reply, doing)
         try:
@@ -302,7 +264,7 @@ class Client:
         body = {"data": base64.b64encode(data).decode("ascii")}
         self._http.call(
             "POST",
-            _path(uuid, "put_archive"),
+            container_path(uuid, "put_archive"),
             doing,
             query={"path": path},
             body=body,
@@ -315,7 +277,7 @@ class Client:
         self.dialect.require("commit")
         doing = f"make an image of container {uuid!r}"
         query = {"repository": repository, "tag": tag}
-        reply = self._http.call("POST", _path(uuid, "commit"), doing, query=query, timeout=ARCHIVE)
+        reply = self._http.call("POST", container_path(uuid, "commit"), doing, query=query, timeout=ARCHIVE)
         return str(self._object(reply, doing).get("uuid") or "")
 
     # -- what was done, and what there is -------------------------------------------------------
@@ -323,13 +285,13 @@ class Client:
     def actions(self, uuid: str) -> list[Action]:
         """What was done to the container, newest first as Zun lists it, without events."""
         doing = f"list what was done to container {uuid!r}"
-        reply = self._object(self._http.call("GET", _path(uuid, "container_actions"), doing), doing)
+        reply = self._object(self._http.call("GET", container_path(uuid, "container_actions"), doing), doing)
         return [Action.model_validate(item) for item in reply.get("containerActions") or []]
 
     def action(self, uuid: str, request_id: str) -> Action:
         """One action with its events."""
         doing = f"show what was done to container {uuid!r}"
-        path = f"{_path(uuid, 'container_actions')}/{quote(request_id, safe='')}"
+        path = f"{container_path(uuid, 'container_actions')}/{quote(request_id, safe='')}"
         reply = self._object(self._http.call("GET", path, doing), doing)
         inner = reply.get("containerAction")
         return Action.model_validate(inner if isinstance(inner, Mapping) else reply)
@@ -370,21 +332,12 @@ class Client:
 
     def _do(self, uuid: str, action: str, verb: str | None = None, **query: Any) -> None:
         doing = f"{verb or action} container {uuid!r}"
-        self._http.call("POST", _path(uuid, action), doing, query=query, timeout=SLOW)
+        self._http.call("POST", container_path(uuid, action), doing, query=query, timeout=SLOW)
 
     def _patch(self, uuid: str, doing: str, body: dict[str, Any]) -> Container:
         return self._model(
-            Container, self._http.call("PATCH", _path(uuid), doing, body=body, timeout=SLOW), doing
+            Container, self._http.call("PATCH", container_path(uuid), doing, body=body, timeout=SLOW), doing
         )
-
-    def _resizer(self, uuid: str, action: str, **query: Any) -> Callable[[int, int], None]:
-        def resize(rows: int, cols: int) -> None:
-            doing = f"resize the terminal of container {uuid!r}"
-            self._http.call(
-                "POST", _path(uuid, action), doing, query={**query, "w": cols, "h": rows}, timeout=SLOW
-            )
-
-        return resize
 
     def _pages(self, path: str, key: str, filters: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         """All items of a paged listing, each once, also when one disappears between two pages."""
@@ -418,27 +371,6 @@ class Client:
         if isinstance(reply, dict):
             return reply
         raise unreadable(Answer(200, {}, b"" if reply is None else b"[]"), doing)
-
-
-def _path(ref: str, action: str = "") -> str:
-    """The path of a container.
-
-    Raises:
-        errors.BadInput: `ref` cannot be a uuid or a name, and could lead elsewhere.
-    """
-    if not isinstance(ref, str) or not _REF.fullmatch(ref):
-        raise errors.BadInput(f"{ref!r} is not a container's uuid or name.")
-    return f"/containers/{ref}/{action}".rstrip("/")
-
-
-def _placed(query: dict[str, Any]) -> dict[str, Any]:
-    """Parameters in the address, as every client sends them; in the body where they are too long for it."""
-    return {"query": query} if len(quote(query["command"])) < _LONGEST_QUERY else {"body": query}
-
-
-def _turn(endpoint: str, uuid: str) -> _Turn:
-    with _attaching_lock:
-        return _attaching.setdefault((endpoint, uuid), _Turn())
 
 
 _clients: weakref.WeakKeyDictionary[Login, Client] = weakref.WeakKeyDictionary()

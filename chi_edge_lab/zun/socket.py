@@ -15,7 +15,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 import websocket
 from typing_extensions import Self
@@ -23,25 +22,15 @@ from websocket._abnf import ABNF, frame_buffer
 
 from chi_edge_lab import errors
 from chi_edge_lab.zun.channels import ChannelStripper
+from chi_edge_lab.zun.endings import close_words, why
 
 PING_SECONDS = 25.0  # gateways cut connections that were idle for 60 s
+_GREETING_SECONDS = 15.0  # for the first answer to a ping
 _SILENT_SECONDS = 70.0  # without any frame although we pinged twice: the other end is gone
-_CONNECT_SECONDS = 15.0
-_STALL_SECONDS = 60.0  # within one frame, either way
 CHUNK = 4096  # bytes a frame; the proxies break when a frame does not fit their send buffer
-K8S_BYTES_PER_SECOND = 256 * 1024  # slow enough for the proxy to pass each on to an edge device
 _HIGH = 1024 * 1024  # bytes waiting for recv() at which we stop reading, so that TCP slows the site down
 _LOW = 256 * 1024
 _LARGEST_FRAME = 32 * 1024 * 1024
-_FIREWALL = "A firewall may keep its port closed here; commands and files do not need it."
-_TEXT = {
-    1000: "the process has ended",
-    1001: "the site is going away",
-    1003: "the site refused a text frame",
-    1009: "a frame was too large for the site",
-    1011: "the site's proxy failed",
-    1012: "the site's proxy restarts",
-}
 
 
 class Dropped(errors.ServerError):
@@ -55,10 +44,16 @@ class _BoundedBuffer(frame_buffer):
             raise websocket.WebSocketProtocolException("frame too large")
 
 
-class _WebSocket(websocket.WebSocket):
+class WebSocket(websocket.WebSocket):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.frame_buffer = _BoundedBuffer(self._recv, True)
+
+    def send_close(self, *arguments: Any, **options: Any) -> None:
+        # the library answers a close frame before it hands it over; who has gone takes no answer, and what
+        # the frame said must not be lost for that
+        with contextlib.suppress(OSError, websocket.WebSocketException):
+            super().send_close(*arguments, **options)
 
 
 class Socket:
@@ -182,8 +177,7 @@ class Socket:
             self._say_goodbye()
         if not self._ended:
             self._end("closed here")
-            with contextlib.suppress(OSError, websocket.WebSocketException):
-                self._ws.send_close()
+            self._ws.send_close()
         with contextlib.suppress(OSError, websocket.WebSocketException):
             self._ws.abort()
         if self._reader.is_alive() and threading.current_thread() is not self._reader:
@@ -192,7 +186,7 @@ class Socket:
 
     # -- inside ---------------------------------------------------------------------------------
 
-    def start(self, seconds: float = _CONNECT_SECONDS) -> None:
+    def start(self, seconds: float = _GREETING_SECONDS) -> None:
         """Begin to read and wait until the proxy shows that it took the token.
 
         Raises:
@@ -236,7 +230,7 @@ class Socket:
         try:
             self._ws.send(data, opcode)
         except (OSError, websocket.WebSocketException) as problem:
-            self._end(_words(problem))
+            self._end(why(problem))
             with contextlib.suppress(OSError):
                 self._ws.abort()
             raise errors.Unreachable(f"The terminal of {self._label} is closed: {self._reason}.") from None
@@ -255,8 +249,9 @@ class Socket:
                             break
         except (OSError, ValueError, websocket.WebSocketException) as problem:
             # ValueError: the selector's, when another thread has closed the socket
-            reason = _words(problem)
+            reason = why(problem)
         self._end(self._stripper.status or reason)
+        self._ws.shutdown()  # who does not call close() leaves no file open
 
     def _readable(self, selector: selectors.BaseSelector) -> bool:
         pending = getattr(self._ws.sock, "pending", None)
@@ -288,7 +283,7 @@ class Socket:
                 self._chunks.append(data)
                 self._waiting += len(data)
             self._changed.notify_all()
-        return _close_words(frame.data) if opcode == ABNF.OPCODE_CLOSE else ""
+        return close_words(frame.data) if opcode == ABNF.OPCODE_CLOSE else ""
 
     def _make_room(self) -> None:
         """Where nobody receives, stop reading; go on with pings so that no gateway cuts us off."""
@@ -310,122 +305,3 @@ class Socket:
                 self._reason = reason
                 self._ended = True
             self._changed.notify_all()
-
-
-def connect(url: str, session: Any, **options: Any) -> Socket:
-    """Open the websocket at `url`, with the TLS settings of a keystoneauth session.
-
-    Raises:
-        Dropped: the proxy hung up at once.
-        errors.Unreachable: it cannot be reached.
-        errors.ServerError: it refuses, or `url` is not a websocket's.
-    """
-    label = options["label"]
-    where = address_of(url, label)
-    try:
-        connection = websocket.create_connection(
-            url,
-            timeout=_CONNECT_SECONDS,
-            class_=_WebSocket,
-            subprotocols=["binary"],
-            suppress_origin=True,
-            enable_multithread=True,
-            skip_utf8_validation=True,
-            redirect_limit=0,
-            sslopt=tls_options(session),
-        )
-    except websocket.WebSocketBadStatusException as problem:
-        status = int(getattr(problem, "status_code", 0) or 0)
-        raise errors.ServerError(
-            f"The site's terminal proxy ({where}) does not open {label}: it answered {status or 'nonsense'}.",
-            hint="A gateway between may not pass websockets on.",
-            http_status=status or None,
-        ) from None
-    except (OSError, websocket.WebSocketException) as problem:
-        raise errors.Unreachable(
-            f"The site's terminal proxy ({where}) cannot be reached: {_words(problem)}.",
-            hint=_FIREWALL,
-        ) from None
-    connection.settimeout(_STALL_SECONDS)
-    socket = Socket(connection, **options)
-    socket.start()
-    return socket
-
-
-def address_of(url: str, label: str) -> str:
-    """scheme://host:port of a terminal's URL, which is all of it that may be shown.
-
-    Raises:
-        errors.ServerError: it is not a websocket's.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in ("ws", "wss") or not parts.hostname:
-        raise errors.ServerError(f"The site gave no usable address for the terminal of {label}.")
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-
-
-def reach(where: str) -> None:
-    """Connect to a terminal proxy and hang up again.
-
-    Raises:
-        errors.Unreachable: it cannot be reached.
-    """
-    import socket as sockets
-
-    parts = urlsplit(where)
-    port = parts.port or (443 if parts.scheme == "wss" else 80)
-    try:
-        sockets.create_connection((parts.hostname or "", port), _CONNECT_SECONDS).close()
-    except OSError as problem:
-        raise errors.Unreachable(
-            f"The site's terminal proxy ({where}) cannot be reached: {_words(problem)}.", hint=_FIREWALL
-        ) from None
-
-
-def tls_options(session: Any) -> dict[str, Any]:
-    """websocket-client's TLS options for what requests is told by a keystoneauth session."""
-    import os
-    import ssl
-    from pathlib import Path
-
-    import certifi
-
-    verify = session.verify
-    if verify is False:
-        return {"cert_reqs": ssl.CERT_NONE, "check_hostname": False}
-    authorities = verify if isinstance(verify, str) else None
-    authorities = authorities or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-    authorities = authorities or certifi.where()
-    options: dict[str, Any] = {"cert_reqs": ssl.CERT_REQUIRED}
-    options["ca_cert_path" if Path(authorities).is_dir() else "ca_certs"] = authorities
-    if session.cert:
-        certificate, key = (session.cert, None) if isinstance(session.cert, str) else session.cert
-        options |= {"certfile": certificate, "keyfile": key}
-    return options
-
-
-def _close_words(data: bytes) -> str:
-    if len(data) < 2:
-        return "the site closed the connection"
-    code = int.from_bytes(data[:2], "big")
-    return _TEXT.get(code) or f"the site closed the connection (code {code})"
-
-
-def _words(problem: BaseException) -> str:
-    """Why a connection failed or ended, without the URL that the library may have put into its message."""
-    import socket as sockets
-    import ssl
-
-    if isinstance(problem, (websocket.WebSocketTimeoutException, TimeoutError)):
-        return "the connection went silent"
-    if isinstance(problem, (ConnectionRefusedError,)):
-        return "connection refused"
-    if isinstance(problem, (sockets.gaierror, websocket.WebSocketAddressException)):
-        return "its name is not known"
-    if isinstance(problem, ssl.SSLCertVerificationError):
-        return "its certificate is not trusted (set OS_CACERT)"
-    if isinstance(problem, websocket.WebSocketProtocolException):
-        return "the site does not keep to the websocket protocol"
-    if isinstance(problem, websocket.WebSocketProxyException):
-        return "the web proxy of this machine does not let it through"
-    return "the connection broke off"

@@ -55,7 +55,10 @@ class ZunSite:
 
     def request(self, method: str, path: str, version: str | None = None, **kwargs: Any) -> Any:
         """One raw request below the container endpoint; never raises for a status."""
-        headers = {"OpenStack-API-Version": f"container {version or self.max_version}", **kwargs.pop("headers", {})}
+        headers = {
+            "OpenStack-API-Version": f"container {version or self.max_version}",
+            **kwargs.pop("headers", {}),
+        }
         return self.session.request(
             path,
             method,
@@ -67,7 +70,12 @@ class ZunSite:
         )
 
     def create_arguments(self, **overrides: Any) -> dict[str, Any]:
-        arguments = {"name": f"c-{uuid.uuid4().hex[:10]}", "image": self.image, "command": COMMAND, **overrides}
+        arguments = {
+            "name": f"c-{uuid.uuid4().hex[:10]}",
+            "image": self.image,
+            "command": COMMAND,
+            **overrides,
+        }
         reservation = self.env.get("CHI_EDGE_LAB_RESERVATION_ID")
         if reservation and "hints" not in overrides:
             arguments["hints"] = {"reservation": reservation}
@@ -81,7 +89,9 @@ class ZunSite:
             if container.status in statuses:
                 return container
             if time.monotonic() > deadline:
-                raise AssertionError(f"still {container.status} ({container.status_reason}), wanted {statuses}")
+                raise AssertionError(
+                    f"still {container.status} ({container.status_reason}), wanted {statuses}"
+                )
             time.sleep(0.05)
 
     def wait_idle(self, id: str) -> None:
@@ -149,8 +159,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def site(site_name: str) -> ZunSite:
     if site_name == "environment":
         env = {name: value for name, value in os.environ.items() if name.startswith(("OS_", "CHI_EDGE_LAB_"))}
-        found = ZunSite(site_name, env, os.environ.get("CHI_EDGE_LAB_DIALECT", "docker"), env.get("CHI_EDGE_LAB_IMAGE", "busybox"))
-        return found
+        dialect = env.get("CHI_EDGE_LAB_DIALECT", "docker")
+        return ZunSite(site_name, env, dialect, env.get("CHI_EDGE_LAB_IMAGE", "busybox"))
     profile, engine = site_name.rsplit("-", 1)
     running = local_site(profile, engine)
     dialect = "k8s" if profile == "chi-edge" else "docker"

@@ -9,15 +9,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from tests.contract.conftest import ZunSite
 
 Create = Callable[..., Any]
 
 
 def execute(site: ZunSite, container: Any, command: str) -> dict[str, Any]:
-    answer: dict[str, Any] = site.zun.containers.execute(container.uuid, command=command, run=True, interactive=False)
+    answer: dict[str, Any] = site.zun.containers.execute(
+        container.uuid, command=command, run=True, interactive=False
+    )
     return answer
 
 
@@ -104,8 +104,9 @@ def members(archive: Any) -> dict[str, bytes]:
 def ends_by_itself(site: ZunSite, container: Any, archive: bytes) -> bytes:
     """The archive such that the site's tar stops after it.
 
-    Kubernetes never signals the end of tar's input. GNU tar stops at the two zero blocks, busybox reads on (after 120 s the
-    site gives up); a header that is none makes busybox fail after extracting, and the driver ignores exit codes above 0.
+    Kubernetes never signals the end of tar's input. GNU tar stops at the two zero blocks, busybox reads on (after
+    120 s the site gives up); a header that is none makes busybox fail after extracting, and the driver ignores exit
+    codes above 0.
     """
     if site.dialect == "docker" or "GNU" in execute(site, container, "sh -c 'tar --version 2>&1'")["output"]:
         return archive
@@ -125,7 +126,9 @@ def test_archives_there_and_back(site: ZunSite, running: Any) -> None:
 
 def test_archive_of_a_single_file(site: ZunSite, running: Any) -> None:
     execute(site, running, "sh -c 'echo one > /tmp/single.txt'")
-    answer = site.request("GET", f"/containers/{running.uuid}/get_archive", params={"path": "/tmp/single.txt"})
+    answer = site.request(
+        "GET", f"/containers/{running.uuid}/get_archive", params={"path": "/tmp/single.txt"}
+    )
     assert answer.status_code == 200
     data = base64.b64decode(answer.json()["data"])
     if site.dialect == "k8s":  # tar runs without -C: nothing is found, and nobody says so
@@ -142,7 +145,9 @@ def test_archive_of_what_is_not_there(site: ZunSite, running: Any) -> None:
 def test_put_where_there_is_no_directory(site: ZunSite, running: Any) -> None:
     """k8s: tar's complaint is ignored, the answer is 200 and nothing was written."""
     body = {"data": base64.b64encode(tar_of({"x": b"y"})).decode()}
-    answer = site.request("POST", f"/containers/{running.uuid}/put_archive", params={"path": "/no/such"}, json=body)
+    answer = site.request(
+        "POST", f"/containers/{running.uuid}/put_archive", params={"path": "/no/such"}, json=body
+    )
     assert answer.status_code == (200 if site.dialect == "k8s" else 500)
     assert execute(site, running, "test -e /no/such")["exit_code"] != 0
 

@@ -89,7 +89,9 @@ def test_files_after_stop_and_start(site: ZunSite, create: Create) -> None:
     site.wait(container.uuid, "Stopped")
     site.zun.containers.start(container.uuid)
     site.wait(container.uuid, "Running")
-    answer = site.zun.containers.execute(container.uuid, command="test -e /tmp/kept", run=True, interactive=False)
+    answer = site.zun.containers.execute(
+        container.uuid, command="test -e /tmp/kept", run=True, interactive=False
+    )
     assert (answer["exit_code"] == 0) == (site.dialect == "docker")
 
 
@@ -196,7 +198,8 @@ def test_stats(site: ZunSite, running: Any) -> None:
     if site.dialect == "k8s":
         assert stats is None or set(stats) == {"cpu", "memory"}
     else:
-        assert {"CONTAINER", "CPU %", "MEM USAGE(MiB)", "MEM LIMIT(MiB)", "MEM %", "BLOCK I/O(B)", "NET I/O(B)"} == set(stats)
+        assert {"CONTAINER", "CPU %", "MEM USAGE(MiB)", "MEM LIMIT(MiB)", "MEM %"} < set(stats)
+        assert {"BLOCK I/O(B)", "NET I/O(B)"} < set(stats)
 
 
 def test_reservation_is_needed_on_the_edge(site: ZunSite, create: Create) -> None:

@@ -13,11 +13,14 @@ import websocket
 from tests.contract.conftest import ZunSite
 
 Create = Callable[..., Any]
+DROPPED = (websocket.WebSocketConnectionClosedException, ConnectionError)
 
 
 @contextmanager
 def connected(url: str, **options: Any) -> Iterator[websocket.WebSocket]:
-    socket = websocket.create_connection(url, timeout=15, subprotocols=["binary"], suppress_origin=True, **options)
+    socket = websocket.create_connection(
+        url, timeout=15, subprotocols=["binary"], suppress_origin=True, **options
+    )
     try:
         yield socket
     finally:
@@ -33,6 +36,14 @@ def read_until(socket: websocket.WebSocket, wanted: bytes, timeout: float = 15) 
         assert opcode == websocket.ABNF.OPCODE_BINARY, (opcode, data, seen)
         seen += data
     return seen
+
+
+def read_to_the_end(socket: websocket.WebSocket) -> bytes:
+    """The payload of the close frame; raises one of DROPPED when there is none."""
+    while True:
+        opcode, data = socket.recv_data()
+        if opcode == websocket.ABNF.OPCODE_CLOSE:
+            return bytes(data)
 
 
 def terminal_url(site: ZunSite, container: Any) -> str:
@@ -56,10 +67,7 @@ def test_a_shell_answers(site: ZunSite, running: Any) -> None:
 def test_leaving_the_shell_closes_1000(site: ZunSite, running: Any) -> None:
     with connected(terminal_url(site, running)) as socket:
         socket.send_binary(b"exit\n")
-        while True:
-            opcode, data = socket.recv_data()
-            if opcode == websocket.ABNF.OPCODE_CLOSE:
-                break
+        data = read_to_the_end(socket)
         assert int.from_bytes(data[:2], "big") == 1000
         assert data[2:] == b"Target closed"
 
@@ -69,18 +77,14 @@ def test_wrong_token_is_dropped_after_the_handshake(site: ZunSite, running: Any)
     token = url.split("token=")[1].split("&")[0]
     with connected(url.replace(token, "00000000-0000-4000-8000-000000000000")) as socket:
         assert socket.handshake_response.status == 101
-        with pytest.raises((websocket.WebSocketConnectionClosedException, ConnectionError)):
-            while True:
-                socket.recv_data()
+        with pytest.raises(DROPPED):
+            read_to_the_end(socket)
 
 
 def test_text_frames_are_refused_1003(site: ZunSite, running: Any) -> None:
     with connected(terminal_url(site, running)) as socket:
         socket.send("echo text\n")
-        while True:
-            opcode, data = socket.recv_data()
-            if opcode == websocket.ABNF.OPCODE_CLOSE:
-                break
+        data = read_to_the_end(socket)
         assert int.from_bytes(data[:2], "big") == 1003
 
 
@@ -88,9 +92,8 @@ def test_foreign_origin_is_dropped(site: ZunSite, running: Any) -> None:
     socket = websocket.create_connection(
         terminal_url(site, running), timeout=15, subprotocols=["binary"], origin="http://evil.example"
     )
-    with pytest.raises((websocket.WebSocketConnectionClosedException, ConnectionError)):
-        while True:
-            socket.recv_data()
+    with pytest.raises(DROPPED):
+        read_to_the_end(socket)
     socket.shutdown()
 
 
@@ -106,9 +109,8 @@ def test_a_new_attach_ends_the_old_url(site: ZunSite, running: Any) -> None:
     old = str(site.zun.containers.attach(running.uuid))
     new = str(site.zun.containers.attach(running.uuid))
     assert old != new
-    with connected(old) as socket, pytest.raises((websocket.WebSocketConnectionClosedException, ConnectionError)):
-        while True:
-            socket.recv_data()
+    with connected(old) as socket, pytest.raises(DROPPED):
+        read_to_the_end(socket)
 
 
 def test_large_output_arrives_whole(site: ZunSite, running: Any) -> None:
@@ -135,7 +137,9 @@ def test_interactive_exec_does_not_exist_on_k8s(site: ZunSite, running: Any) -> 
     if site.dialect != "k8s":
         return
     answer = site.request(
-        "POST", f"/containers/{running.uuid}/execute", params={"command": "sh", "run": "false", "interactive": "true"}
+        "POST",
+        f"/containers/{running.uuid}/execute",
+        params={"command": "sh", "run": "false", "interactive": "true"},
     )
     assert answer.status_code == 500
 

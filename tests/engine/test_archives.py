@@ -20,11 +20,10 @@ from chi_edge_lab.local.engines.base import EngineError, NoSuchContainer, PathNo
 from chi_edge_lab.local.engines.namespaces import Limits, NamespacesEngine
 
 
-@pytest.fixture(scope="module", params=["running", "stopped", "created"])
+@pytest.fixture(scope="module", params=["running", "stopped"])
 def box(request, engine):
     engine.create(Spec(id=request.param, name="box", image="busybox", command=("sleep", "1000")))
-    if request.param != "created":
-        engine.start(request.param)
+    engine.start(request.param)
     if request.param == "stopped":
         engine.stop(request.param, timeout=0)
     return request.param
@@ -68,6 +67,12 @@ def test_a_file_goes_in_and_comes_out(engine, box):
     assert stat.S_IMODE(found.mode) == 0o640
     info, data = members["a.txt"]
     assert (data, info.mode, info.mtime, list(members)) == (b"hello", 0o640, 1_500_000_000, ["a.txt"])
+
+
+def test_a_container_that_was_never_started_has_files_too(engine, run):
+    identifier = run(started=False)
+    put(engine, identifier, "/root", tar_of(member("early", b"bird")))
+    assert get(engine, identifier, "/root/early")[1]["early"][1] == b"bird"
 
 
 def test_a_directory_comes_with_its_name_and_all_it_holds(engine, box):
@@ -333,7 +338,7 @@ def test_very_deep_trees_can_be_put_and_removed(engine, run):
     engine.execute(identifier, ["sh", "-c", "mkdir -p /root/shut/in; chmod 0 /root/shut/in /root/shut"])
     engine.remove(identifier)
     assert not (engine._containers._directory / identifier).exists()
-    assert not list(engine._containers._directory.glob(".trash*"))
+    assert not list(engine._containers._directory.glob(".*"))
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -157,9 +157,9 @@ while time.time() < end:
             target = os.readlink(path)
         except OSError:
             continue
-        if target.startswith(("socket", "/")) and int(path.split("/")[2]) != os.getpid():
+        if target.startswith(("socket", "/")) and not target.startswith(("/usr/", "/lib", "/etc/ld.so")):
             seen.add(target)
-print(sorted(each for each in seen if each != "/dev/null"))
+print(sorted(each for each in seen if each not in ("/dev/null", "/proc")))
 """
     import threading
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chi_edge_lab.local.engines.base import NoSuchContainer
-from chi_edge_lab.local.engines.namespaces import Limits, NamespacesEngine, logs
+from chi_edge_lab.local.engines.namespaces import Limits, NamespacesEngine, lines, logs
 from chi_edge_lab.local.engines.namespaces.sandbox.logfile import Clock, LogFile, Splitter
 
 from .conftest import wait_until
@@ -78,11 +78,59 @@ def test_a_character_split_between_two_writes_is_whole(engine, run):
     assert [line.data for line in engine.logs(identifier)] == ["€\n".encode()]
 
 
-def test_a_line_of_ten_megabytes_comes_in_parts(engine, run):
+def test_a_long_line_is_one_up_to_a_mebibyte(engine, run):
     identifier = ended(engine, run("sh", "-c", "head -c 10000000 /dev/zero | tr '\\0' x; echo; echo after"))
-    lines = list(engine.logs(identifier))
-    assert max(len(line.data) for line in lines) <= 16 * 1024 + 1
-    assert lines[-1].data == b"after\n"
+    found = list(engine.logs(identifier))
+    assert text(found) == b"x" * 10_000_000 + b"\nafter\n"
+    assert max(len(line.data) for line in found) == 2**20
+    assert len(found) == 11
+    assert list(engine.logs(identifier, tail=5)) == found[-5:]
+
+
+def test_a_line_that_is_being_written_is_not_shown_before_its_end(engine, run):
+    identifier = run(
+        "sh", "-c", "echo first; head -c 100000 /dev/zero | tr '\\0' x; read y; echo", interactive=True
+    )
+    time.sleep(0.3)
+    for tail in (None, 10):
+        assert text(engine.logs(identifier, tail=tail)) == b"first\n"
+    attached = engine.attach(identifier)
+    attached.write(b"\n")
+    ended(engine, identifier)
+    attached.close()
+    assert [len(line.data) for line in engine.logs(identifier)] == [6, 100_001]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["stdout", "stderr"]), st.binary(max_size=40_000)), min_size=1, max_size=12
+    )
+)
+def test_streams_that_mix_are_put_together_apart(writes):
+    clock = Clock()
+    splitters = {stream: Splitter(stream) for stream in ("stdout", "stderr")}
+    records = b"".join(splitters[stream].feed(chunk, clock) for stream, chunk in writes)
+    records += b"".join(splitter.end(clock) for splitter in splitters.values())
+    texts = records.split(b"\n")[:-1]
+    found = list(lines.forward(texts))
+    for stream in splitters:
+        whole = b"".join(chunk for each, chunk in writes if each == stream)
+        assert b"".join(line.data for line in found if line.stream == stream) == whole
+    assert [line.time_ns for line in found] == sorted(line.time_ns for line in found)
+    assert list(lines.backward(texts[::-1]))[::-1] == found
+
+
+def test_a_line_whose_end_was_never_written_is_shown_when_another_follows():
+    texts = [b"1 o F a", b"2 o B begun", b"3 o M on", b"4 o F next", b"5 o B again", b"6 o M being written"]
+    expected = [b"a\n", b"begunon", b"next\n"]
+    assert [line.data for line in lines.forward(texts)] == expected
+    assert [line.data for line in lines.backward(texts[::-1])][::-1] == expected
+
+
+def test_a_line_whose_beginning_was_dropped_is_shown_as_far_as_it_is_there():
+    texts = [b"3 o M middle", b"4 o E end", b"5 o F next"]
+    for found in (lines.forward(texts), reversed(list(lines.backward(texts[::-1])))):
+        assert [line.data for line in found] == [b"middleend\n", b"next\n"]
 
 
 def test_logs_go_on_over_a_restart(engine, run):
@@ -142,9 +190,12 @@ def test_no_container_no_log(engine, run):
 def test_however_output_is_cut_the_log_has_all_of_it(chunks):
     splitter, clock = Splitter("stdout"), Clock()
     records = b"".join(splitter.feed(chunk, clock) for chunk in chunks if chunk) + splitter.end(clock)
-    lines = [logs.parse(record) for record in records.split(b"\n")[:-1]]
-    assert None not in lines
-    assert b"".join(line.data for line in lines if line) == b"".join(chunks)
+    texts = records.split(b"\n")[:-1]
+    assert None not in [lines.parse(text) for text in texts]
+    found = list(lines.forward(texts))
+    assert b"".join(line.data for line in found) == b"".join(chunks)
+    assert all(line.data.count(b"\n") <= 1 and len(line.data) <= 2**20 + 1 for line in found)
+    assert list(lines.backward(texts[::-1]))[::-1] == found
 
 
 @given(records=st.lists(st.binary(max_size=300).map(lambda data: data.replace(b"\n", b"")), max_size=60))
@@ -165,9 +216,9 @@ def test_backward_is_forward_turned_round(tmp_path_factory, records):
 
 def test_damaged_records_are_left_out(tmp_path):
     (tmp_path / "00000001").write_bytes(
-        b"17 o F good\n17 o\nnonsense\n\n18 x F y\n19 e P part\n20 o F cut off"
+        b"17 o F good\n17 o\nnonsense\n\n18 x F y\n19 e L last\n20 o F cut off"
     )
     streams = frozenset({"stdout", "stderr"})
     for tail in (None, 10):
         found = list(logs.read(tmp_path, since_ns=None, tail=tail, streams=streams))
-        assert [(line.time_ns, line.data) for line in found] == [(17, b"good\n"), (19, b"part")]
+        assert [(line.time_ns, line.data) for line in found] == [(17, b"good\n"), (19, b"last")]

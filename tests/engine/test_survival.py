@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from chi_edge_lab.local.engines.base import NotRunning, Spec
-from chi_edge_lab.local.engines.namespaces import NamespacesEngine
+from chi_edge_lab.local.engines.namespaces import NamespacesEngine, client, scratch
+from chi_edge_lab.local.engines.namespaces.containers import Containers
 from chi_edge_lab.local.engines.namespaces.home import read_json, write_json
 from chi_edge_lab.local.engines.namespaces.sandbox import procs
 
@@ -168,9 +171,10 @@ def test_a_restart_of_the_machine_is_told(fresh):
     engine.create(Spec(id="old", name="old", image="busybox", command=("sleep", "100")))
     engine.start("old")
     home = engine._containers.home("old")
-    os.kill(home.run()["shim"], signal.SIGKILL)
-    write_json(home.path / "state.json", {**home.run(), "boot": "another"})
+    run = home.run()
+    write_json(home.path / "state.json", {**run, "boot": "another"})
     state = engine.inspect("old")
+    os.kill(run["shim"], signal.SIGKILL)
     assert (state.status, state.exit_code, state.error) == ("exited", 137, "The host restarted.")
 
 
@@ -184,11 +188,41 @@ def test_a_zombie_counts_as_dead():
 
 def test_leftovers_of_a_crash_are_cleared(tmp_path, fresh):
     fresh()
-    for name in (".new-half", ".trash-half-x"):
-        (tmp_path / "containers" / name / "rootfs/d").mkdir(parents=True)
+    containers = tmp_path / "containers"
+    for name in (".new-1-1-half", ".trash-999999999-17-half", ".new-x-y-z"):
+        (containers / name / "rootfs/d").mkdir(parents=True)
+    at_work = scratch.path(containers, "new")  # of another process on the same directory
+    at_work.mkdir()
     engine = fresh()
     assert engine.list() == []
-    assert list((tmp_path / "containers").iterdir()) == []
+    assert list(containers.iterdir()) == [at_work]
+
+
+def test_a_container_whose_directory_was_removed_ends(tmp_path, fresh, monkeypatch):
+    monkeypatch.setattr(Containers, "look_seconds", 0.1)
+    engine = fresh()
+    engine.create(Spec(id="lost", name="lost", image="busybox", command=("sleep", "100")))
+    engine.start("lost")
+    run = engine._containers.home("lost").run()
+    shutil.rmtree(tmp_path / "containers/lost")
+    wait_until(lambda: not procs.is_alive(run["pid"], run["pid_started"]))
+    wait_until(lambda: not procs.is_alive(run["shim"], run["shim_started"]))
+
+
+def test_a_mistake_with_one_client_does_not_end_the_container(fresh):
+    engine = fresh()
+    engine.create(Spec(id="firm", name="firm", image="busybox", command=("sleep", "100")))
+    engine.start("firm")
+    home = engine._containers.home("firm")
+    for message in ({}, {"op": "nothing"}, {"op": "exec"}, {"op": "signal", "signal": "x"}, {"op": "attach"}):
+        with client.connection(home) as connection:
+            client.send(connection, message)
+            connection.settimeout(0.2)
+            with contextlib.suppress(TimeoutError):
+                connection.recv(1000)
+    with client.connection(home) as connection:
+        connection.send(b"not json")
+    assert engine.execute("firm", ["echo", "still"]).output == b"still\n"
 
 
 def test_shims_hold_no_connection_to_the_terminal_of_the_site(fresh):

@@ -3,6 +3,7 @@
 Prints a JSON object a step. Needs nothing but the standard library and the engine.
 """
 
+import contextlib
 import io
 import json
 import os
@@ -12,7 +13,7 @@ import sys
 import tarfile
 import time
 
-from chi_edge_lab.local.engines.base import EngineError, FileMount, Spec
+from chi_edge_lab.local.engines.base import FileMount, ImageNotFound, Spec
 from chi_edge_lab.local.engines.namespaces import NamespacesEngine
 
 
@@ -43,77 +44,106 @@ def archive(name, data):
     return file
 
 
+def begin(engine, image):
+    identifier = image.partition(":")[0]
+    spec = Spec(
+        id=identifier,
+        name=identifier,
+        image=image,
+        command=("sh", "-c", "echo begun; read x; echo got $x; sleep 1000"),
+        interactive=True,
+        address="10.3.2.1",
+        memory_mib=256,
+        mounts=(FileMount("/etc/given", b"given", read_only=True),),
+    )
+    engine.create(spec)
+    engine.start(identifier)
+    wait_until(lambda: list(engine.logs(identifier)))
+    return identifier
+
+
+def commands(engine, identifier):
+    user, numbers = line(engine, identifier, "id -u; cat /proc/1/uid_map").split("\n")
+    step("inside", identifier=identifier, id=user, map=numbers)
+    assert line(engine, identifier, "cat /etc/given") == "given"
+    line(engine, identifier, "echo x > /root/x; echo y > /tmp/y; echo z > /dev/stderr; touch /usr/local/w")
+    assert engine.execute(identifier, ["mount", "-t", "tmpfs", "n", "/mnt"]).exit_code != 0
+
+
+def terminals(engine, identifier):
+    attached = engine.attach(identifier)
+    attached.write(b"typed\n")
+    wait_until(lambda: len(list(engine.logs(identifier))) == 2)
+    assert list(engine.logs(identifier))[1].data == b"got typed\n"
+    attached.close()
+    shell = engine.terminal(identifier, ["sh"])
+    shell.resize(20, 70)
+    shell.write(b"stty size; exit 4\n")
+    wait_until(lambda: shell.exit_code is not None)
+    assert shell.exit_code == 4
+    assert b"20 70" in shell.read()
+    shell.close()
+
+
+def figures(engine, identifier):
+    engine.pause(identifier)
+    assert engine.inspect(identifier).status == "paused"
+    engine.unpause(identifier)
+    assert engine.stats(identifier).memory_bytes > 10_000
+    assert any("sleep" in row[7] for row in engine.top(identifier)[1])
+    with contextlib.suppress(ConnectionRefusedError):
+        engine.connect(identifier, 81)
+
+
+def archives(engine, identifier):
+    engine.put_archive(identifier, "/root", archive("put", b"put"))
+    assert line(engine, identifier, "cat /root/put") == "put"
+    engine.commit(identifier, f"{identifier}-child:1")
+    engine.stop(identifier, timeout=0)
+    engine.put_archive(identifier, "/root", archive("stopped", b"stopped"))
+    out = io.BytesIO()
+    found = engine.get_archive(identifier, "/root", out)
+    assert stat.S_ISDIR(found.mode)
+    out.seek(0)
+    with tarfile.open(fileobj=out) as tar:
+        assert {"root/x", "root/put", "root/stopped"} <= set(tar.getnames())
+
+
+def child(engine, image):
+    engine.create(Spec(id="child", name="child", image=image, command=("sleep", "100")))
+    engine.start("child")
+    assert line(engine, "child", "cat /root/put") == "put"
+    engine.remove("child")
+
+
+def python(engine, image):
+    engine.create(Spec(id="py", name="py", image=image, command=("sleep", "100")))
+    engine.start("py")
+    script = "import sys, ssl, ctypes; print(sys.version.split()[0], sys.prefix)"
+    step(
+        "python",
+        version=line(engine, "py", f"python3 -c '{script}'"),
+        pip=line(engine, "py", "pip --version"),
+    )
+    engine.remove("py")
+
+
 def main(directory):
     engine = NamespacesEngine(pathlib.Path(directory))
     images = [image.name for image in engine.images()]
-    step("images", names=images)
     for image in images:
-        identifier = image.partition(":")[0]
-        engine.create(
-            Spec(
-                id=identifier,
-                name=identifier,
-                image=image,
-                command=("sh", "-c", "echo begun; read x; echo got $x; sleep 1000"),
-                interactive=True,
-                address="10.3.2.1",
-                memory_mib=256,
-                mounts=(FileMount("/etc/given", b"given", read_only=True),),
-            )
-        )
-        engine.start(identifier)
-        wait_until(lambda identifier=identifier: list(engine.logs(identifier)))
-        step("inside", image=image, id=line(engine, identifier, "id -u"), map=line(engine, identifier, "cat /proc/1/uid_map"))
-        assert line(engine, identifier, "cat /etc/given; hostname; ls /proc | grep -c '^[0-9]'").startswith("given")
-        line(engine, identifier, "echo x > /root/x; echo y > /tmp/y; echo z > /dev/stderr; touch /usr/local/w")
-        assert engine.execute(identifier, ["mount", "-t", "tmpfs", "n", "/mnt"]).exit_code != 0
-        attached = engine.attach(identifier)
-        attached.write(b"typed\n")
-        wait_until(lambda identifier=identifier: len(list(engine.logs(identifier))) == 2)
-        assert list(engine.logs(identifier))[1].data == b"got typed\n"
-        attached.close()
-        shell = engine.terminal(identifier, ["sh"])
-        shell.resize(20, 70)
-        shell.write(b"stty size; exit 4\n")
-        wait_until(lambda shell=shell: shell.exit_code is not None)
-        assert shell.exit_code == 4
-        assert b"20 70" in shell.read()
-        shell.close()
-        engine.put_archive(identifier, "/root", archive("put", b"put"))
-        assert line(engine, identifier, "cat /root/put") == "put"
-        engine.pause(identifier)
-        assert engine.inspect(identifier).status == "paused"
-        engine.unpause(identifier)
-        assert engine.stats(identifier).memory_bytes > 10_000
-        assert any("sleep" in row[7] for row in engine.top(identifier)[1])
-        try:
-            engine.connect(identifier, 81)
-        except ConnectionRefusedError:
-            pass
-        engine.commit(identifier, f"{identifier}-child:1")
-        engine.stop(identifier, timeout=0)
-        engine.put_archive(identifier, "/root", archive("stopped", b"stopped"))
-        out = io.BytesIO()
-        found = engine.get_archive(identifier, "/root", out)
-        assert stat.S_ISDIR(found.mode)
-        out.seek(0)
-        with tarfile.open(fileobj=out) as tar:
-            assert {"root/x", "root/put", "root/stopped"} <= set(tar.getnames())
+        identifier = begin(engine, image)
+        commands(engine, identifier)
+        terminals(engine, identifier)
+        figures(engine, identifier)
+        archives(engine, identifier)
         engine.remove(identifier)
-        engine.create(Spec(id="child", name="child", image=f"{identifier}-child", command=("sleep", "100")))
-        engine.start("child")
-        assert line(engine, "child", "cat /root/put") == "put"
-        engine.remove("child")
+        child(engine, f"{identifier}-child")
     if images[0].startswith("python"):
-        engine.create(Spec(id="py", name="py", image=images[0], command=("sleep", "100")))
-        engine.start("py")
-        version = line(engine, "py", "python3 -c 'import sys, ssl, ctypes; print(sys.version.split()[0], sys.prefix)'")
-        pip = engine.execute("py", ["pip", "--version"]) if os.path.exists(engine._catalogue.interpreter.prefix) else None
-        step("python", version=version, pip=pip.output.decode(), pip_code=pip.exit_code)
-        engine.remove("py")
+        python(engine, images[0])
     try:
         engine.create(Spec(id="none", name="none", image="alpine"))
-    except EngineError as error:
+    except ImageNotFound as error:
         step("refused", message=str(error))
     assert engine.list() == []
     engine.close()

@@ -77,6 +77,16 @@ def test_it_survives_kill_9_and_comes_back_at_the_same_place(own: OwnSite) -> No
     assert own.json("env") == environment
 
 
+def test_a_site_of_an_older_version_is_replaced(own: OwnSite) -> None:
+    first = own.start()
+    said = json.loads((own.directory / "runtime.json").read_text())
+    (own.directory / "runtime.json").write_text(json.dumps({**said, "version": "0.0.1"}))
+    second = own.start()
+    assert second["started"]
+    assert second["pid"] != first["pid"]
+    assert second["port"] == first["port"]
+
+
 def test_a_runtime_file_of_another_process_is_not_believed(own: OwnSite) -> None:
     first = own.start()
     own.run("stop")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-import random
+import secrets
 import shlex
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -66,7 +66,7 @@ def new_container(handler: Handler, body: dict[str, Any]) -> Container:
         uuid=str(uuid.uuid4()),
         project_id=context.project_id,
         user_id=context.user_id,
-        name=body.get("name") or f"{random.choice(_GREEK)}-{random.randint(1, 24)}-container",  # noqa: S311
+        name=body.get("name") or f"{secrets.choice(_GREEK)}-{1 + secrets.randbelow(24)}-container",
         image=body["image"],
         created_at=context.at,
         command=command,

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..base import CommandNotFound, EngineError, NoSuchContainer, NotRunning, Spec
-from . import client, processes, trees
+from . import client, processes, scratch, trees
 from .creation import fill, make_plan, make_record
 from .ends import Ends
 from .home import Home, Record, write_json
@@ -31,17 +31,21 @@ Step = tuple[signal.Signals, float]  # a signal and how long to wait after it, i
 class Containers:
     """All containers of one directory. Thread-safe; changes of one container are made one after the other."""
 
-    def __init__(self, directory: Path, ids: tuple[int, int], limits: Limits) -> None:
+    look_seconds = 15.0  # how often a shim looks whether its directory is still there
+
+    def __init__(
+        self, directory: Path, ids: tuple[int, int], limits: Limits, *, outbound: bool = False
+    ) -> None:
         self._directory = directory
         self._ids = ids
         self._limits = limits
+        self._outbound = outbound
         self._prefix = hashlib.sha256(os.fsencode(directory)).hexdigest()[:8]
         self._locks_lock = threading.Lock()
         self._locks: dict[str, threading.RLock] = {}
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._ends = Ends(self.home)
-        for leftover in directory.glob(".*"):  # of a crash while something was made or removed
-            trees.remove(leftover)
+        scratch.clear(directory)
         for home in self.all():
             if home.is_live():
                 self._ends.watch(home)
@@ -100,9 +104,8 @@ class Containers:
         with self.lock(spec.id):
             if home.path.exists():
                 raise EngineError(f"There is a container {spec.id} already.")
-            record = make_record(spec, template, self._ids)
-            new = Home(self._directory / f".new-{spec.id}")
-            trees.remove(new.path)
+            record = make_record(spec, template, self._ids, outbound=self._outbound)
+            new = Home(scratch.path(self._directory, "new"))
             try:
                 new.root.mkdir(mode=0o755, parents=True)
                 new.path.chmod(0o700)
@@ -150,6 +153,8 @@ class Containers:
                 "log_bytes": self._limits.log_bytes,
                 "log_files": self._limits.log_files,
                 "max_execs": self._limits.execs,
+                "outbound": record.outbound,
+                "look_seconds": self.look_seconds,
             },
         )
 
@@ -238,7 +243,7 @@ class Containers:
                 return
             self._end(identifier, [(signal.SIGKILL, _KILL_SECONDS)])
             self.group(identifier).remove()
-            trash = self._directory / f".trash-{identifier}-{uuid.uuid4().hex}"
+            trash = scratch.path(self._directory, "trash")
             home.path.rename(trash)  # gone for all others at once; emptying may take its time
             trees.remove(trash)
         with self._locks_lock:

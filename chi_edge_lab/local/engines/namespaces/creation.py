@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import asdict
 from typing import Any
 
 from ..base import Spec
@@ -13,15 +12,22 @@ from .home import Home, Record
 from .images import Template
 from .limits import Limits
 from .rootfs import PATH, give_to
-from .sandbox.build import Plan
+from .sandbox import PROXY_PORT
+from .sandbox.plan import Plan
+
+PROXY_VARIABLES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "no_proxy", "NO_PROXY")
 
 
-def make_record(spec: Spec, template: Template, ids: tuple[int, int]) -> Record:
+def make_record(spec: Spec, template: Template, ids: tuple[int, int], *, outbound: bool = False) -> Record:
     """All that a start needs to know, so that it asks neither the catalogue nor the spec again."""
     hostname = spec.hostname or spec.id[:12]
     environment = {"PATH": PATH, "HOME": "/root", "HOSTNAME": hostname}
     if spec.tty:
         environment["TERM"] = "xterm"
+    if outbound:
+        own = ",".join(filter(None, ("localhost", "127.0.0.1", "::1", hostname, spec.address)))
+        proxy = f"http://127.0.0.1:{PROXY_PORT}"
+        environment |= {name: own if name.lower() == "no_proxy" else proxy for name in PROXY_VARIABLES}
     files_of_spec = tuple(
         (f"mounts/{number}", mount.destination, mount.read_only) for number, mount in enumerate(spec.mounts)
     )
@@ -38,6 +44,7 @@ def make_record(spec: Spec, template: Template, ids: tuple[int, int]) -> Record:
         memory_mib=spec.memory_mib,
         cpu=spec.cpu,
         address=spec.address,
+        outbound=outbound,
         binds=template.binds,
         private=template.private,
         files=files_of_spec,
@@ -77,4 +84,4 @@ def make_plan(home: Home, record: Record, *, shell: bool = True) -> dict[str, An
         address=record.address,
         shell=shell,
     )
-    return asdict(plan)
+    return plan.to_message()

@@ -26,7 +26,7 @@ from ..base import (
 )
 from . import client, execution, files, logs, processes, terminal
 from .containers import Containers
-from .creation import make_plan
+from .creation import PROXY_VARIABLES, make_plan
 from .home import Home, Record
 from .ids import container_ids
 from .images import Catalogue, Template, full_name
@@ -34,11 +34,14 @@ from .limits import Limits
 from .sandbox.logfile import DIRECTORY as LOG_DIRECTORY
 
 _CONNECT_SECONDS = 10.0
-_OF_ONE_CONTAINER = ("HOSTNAME", "HOME", "TERM")  # set by us, so no part of an image
+_OF_ONE_CONTAINER = ("HOSTNAME", "HOME", "TERM", *PROXY_VARIABLES)  # set by us, so no part of an image
 
 
 class NamespacesEngine(Engine):
     """Containers in user, pid, mount, network, ipc and uts namespaces. See Engine for what each method means.
+
+    With `outbound` new containers reach other machines over HTTP(S), through a proxy named by the usual
+    environment variables; else they have no network but their own.
 
     `directory` belongs to it; engines on one directory, one after the other, have the same containers.
     Raises EngineUnavailable.
@@ -48,9 +51,10 @@ class NamespacesEngine(Engine):
 
     def __init__(self, directory: Path, *, outbound: bool = False, limits: Limits | None = None) -> None:
         directory = directory.absolute()
-        self._outbound = outbound
         self._limits = limits or Limits()
-        self._containers = Containers(directory / "containers", container_ids(), self._limits)
+        self._containers = Containers(
+            directory / "containers", container_ids(), self._limits, outbound=outbound
+        )
         self._catalogue = Catalogue(
             directory / "images", self._limits.image_members, self._limits.image_bytes
         )

@@ -36,6 +36,7 @@ class Record:
     binds: tuple[tuple[str, str], ...] = ()  # (host, inside)
     private: tuple[str, ...] = ()
     files: tuple[tuple[str, str, bool], ...] = ()  # (name in the directory, inside, read-only)
+    outbound: bool = False
     labels: dict[str, str] = field(default_factory=dict)
     created_at: float = 0.0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tarfile
 import threading
@@ -15,6 +14,7 @@ from typing import BinaryIO
 
 from ..base import EngineError, Image, ImageNotFound
 from ..busybox import find_busybox
+from . import scratch
 from .home import read_json, write_json
 from .rootfs import (
     PATH,
@@ -188,7 +188,8 @@ class Catalogue:
         """
         folder = self._folder(full_name(name))
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new = self._directory / f".new-{os.getpid()}-{time.monotonic_ns()}"
+        scratch.clear(self._directory)
+        new = scratch.path(self._directory, "new")
         new.mkdir(mode=0o700)
         try:
             tar = new / _TAR
@@ -214,8 +215,9 @@ class Catalogue:
             )
             with self._lock:
                 if folder.exists():
-                    folder.rename(new.with_name(new.name + "-old"))
-                    shutil.rmtree(new.with_name(new.name + "-old"))
+                    old = scratch.path(self._directory, "trash")
+                    folder.rename(old)
+                    shutil.rmtree(old)
                 new.rename(folder)
         except BaseException:
             shutil.rmtree(new, ignore_errors=True)

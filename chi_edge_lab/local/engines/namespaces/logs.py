@@ -6,14 +6,15 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
 from ..base import LogLine, Stream
+from . import lines
 from .sandbox import logfile
 
 _BLOCK = 65536
-_STREAMS: dict[bytes, Stream] = {b"o": "stdout", b"e": "stderr"}
 
 
 def read(
@@ -23,15 +24,15 @@ def read(
     with ExitStack() as stack:
         files = [stack.enter_context(file) for file in _open(directory)]
         if tail is None:
-            for file in files:
-                yield from _wanted(_forward(file), since_ns, streams)
+            for line in lines.forward(chain.from_iterable(_forward(file) for file in files)):
+                if line.stream in streams and (since_ns is None or line.time_ns >= since_ns):
+                    yield line
             return
         last: deque[LogLine] = deque()
-        for file in reversed(files):
-            for line in _wanted(_backward(file), None, streams):
-                if len(last) >= tail or (since_ns is not None and line.time_ns < since_ns):
-                    yield from last
-                    return
+        for line in lines.backward(chain.from_iterable(_backward(file) for file in reversed(files))):
+            if len(last) >= tail or (since_ns is not None and line.time_ns < since_ns):
+                break
+            if line.stream in streams:
                 last.appendleft(line)
         yield from last
 
@@ -49,22 +50,6 @@ def _open(directory: Path) -> list[BinaryIO]:
         except FileNotFoundError:
             continue  # rotated away since: it was the oldest
     return files
-
-
-def _wanted(lines: Iterator[bytes], since_ns: int | None, streams: frozenset[Stream]) -> Iterator[LogLine]:
-    for record in lines:
-        line = parse(record)
-        if line is not None and line.stream in streams and (since_ns is None or line.time_ns >= since_ns):
-            yield line
-
-
-def parse(record: bytes) -> LogLine | None:
-    """A record without its final newline; None when it is damaged (the disk was full, say)."""
-    head = record.split(b" ", 3)
-    if len(head) != 4 or not head[0].isdigit() or head[1] not in _STREAMS or head[2] not in {b"F", b"P"}:
-        return None
-    newline = b"\n" if head[2] == b"F" else b""
-    return LogLine(int(head[0]), _STREAMS[head[1]], head[3] + newline)
 
 
 def _forward(file: BinaryIO) -> Iterator[bytes]:
@@ -87,9 +72,9 @@ def _backward(file: BinaryIO) -> Iterator[bytes]:
         size = min(_BLOCK, position)
         position -= size
         file.seek(position)
-        lines = (file.read(size) + rest).split(b"\n")
-        rest = lines[0]
-        for line in reversed(lines[1:]):
+        texts = (file.read(size) + rest).split(b"\n")
+        rest = texts[0]
+        for line in reversed(texts[1:]):
             if is_last:
                 is_last = False  # after the last newline: nothing, or a record that is being written
                 continue

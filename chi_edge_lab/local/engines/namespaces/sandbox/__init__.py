@@ -6,3 +6,5 @@ rest of chi_edge_lab. So its modules import the standard library and each other,
 either: every import
 is start-up time of each container.
 """
+
+PROXY_PORT = 3128  # where the way out listens inside a container that has one

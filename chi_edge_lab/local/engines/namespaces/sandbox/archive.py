@@ -15,10 +15,13 @@ import stat
 import tarfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import IO, Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing itself is slow to import
+    from typing import IO, Any
 
 _CHUNK = 256 * 1024
+_NO_FILES = ("/proc", "/sys", "/dev")  # no part of "/", as Docker sees it, but got when asked for by name
 _MAX_TIME = 2**33  # seconds; tar's plain field ends there, and no file is younger
 _DECOMPRESSORS = (bz2, lzma, zlib)  # tarfile imports them when it needs them, which is too late inside
 
@@ -31,12 +34,12 @@ class ArchiveError(Exception):
         self.kind = kind
 
 
-@dataclass
 class Limits:
     """How much one archive may hold; counted down."""
 
-    members: int
-    bytes: int
+    def __init__(self, members: int, size: int) -> None:
+        self.members = members
+        self.bytes = size
 
     def take(self, size: int) -> None:
         """Count a member. Raises ArchiveError."""
@@ -72,6 +75,8 @@ def get(path: str, out: int, limits: Limits, exclude: tuple[str, ...] = ()) -> d
     if path.endswith(("/", "/.")) and not stat.S_ISDIR(found.st_mode):
         raise ArchiveError("path", f"{path} is not a directory")
     name = os.path.basename(full.rstrip("/")) or "/"
+    if full == "/":
+        exclude = (*exclude, *_NO_FILES)
     top = "." if contents_only or name == "/" else name
     with (
         os.fdopen(out, "wb", closefd=False) as file,

@@ -14,11 +14,11 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from . import protocol, syscalls
 from .joining import Namespaces, become_root, send_namespaces
 from .network import raise_loopback
+from .plan import Plan
 
 _NAMESPACES = (
     syscalls.CLONE_NEWUSER
@@ -45,21 +45,6 @@ Adopt = Callable[[int, Namespaces], None]
 
 class SandboxError(Exception):
     """The sandbox could not be made; `str()` says at which step and why."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What the inside looks like. Paths of the host are absolute, those inside without a leading slash."""
-
-    root: str  # the private, writable tree
-    ids: tuple[int, int]  # first outer user (and group) number, how many: mapped to 0...
-    binds: tuple[tuple[str, str], ...] = ()  # trees of the host shown read-only: (host, inside)
-    private: tuple[str, ...] = ()  # directories of the private tree shown above the binds
-    files: tuple[tuple[str, str, bool], ...] = ()  # (host, inside, read-only)
-    hostname: str = "localhost"
-    address: str | None = None
-    resolver: str = "# This container has no network but its own.\n"
-    shell: bool = True  # False, for commit and unpacking: only the tree, no /dev, /proc, /sys or file of ours
 
 
 def spawn(plan: Plan, body: Callable[[int], int], adopt: Adopt) -> tuple[int, int]:
@@ -296,8 +281,13 @@ def _mount_own(root: int) -> None:
 
 
 def _show_file(source: int, path: str, read_only: bool) -> None:
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
+    except OSError as error:
+        raise SandboxError(
+            f"the given file {path} has no place in the container: {error.strerror}"
+        ) from error
     syscalls.mount(_path_of(source), path, "", syscalls.MS_BIND)
     if read_only:
         syscalls.make_read_only(path)

@@ -7,6 +7,7 @@ false.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 
@@ -184,17 +185,13 @@ class Group:
         """Remove it; its processes have ended or are about to."""
         limit = time.monotonic() + _GONE
         for path in set(self._places.values()):
-            while True:
+            while os.path.isdir(path) and time.monotonic() < limit:
                 try:
                     os.rmdir(path)
-                except FileNotFoundError:
-                    break
-                except OSError:
-                    if time.monotonic() > limit:
-                        break
+                except OSError as error:
+                    if error.errno != errno.EBUSY:
+                        break  # not ours to remove
                     time.sleep(0.005)
-                else:
-                    break
 
 
 def _field(path: str, name: str) -> int:

@@ -7,7 +7,6 @@ import os
 import socket
 import stat
 from collections.abc import Callable
-from typing import Any
 
 from . import protocol
 from .inside import (
@@ -21,6 +20,10 @@ from .inside import (
 )
 from .joining import Namespaces
 from .loop import READ, Loop
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing itself is slow to import
+    from typing import Any
 
 _DISCARD = 65536
 _MAX_DRAINS = (

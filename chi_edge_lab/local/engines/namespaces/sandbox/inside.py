@@ -10,9 +10,12 @@ import os
 import signal
 import stat
 import termios
-from typing import Any, NoReturn
 
 from . import syscalls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing itself is slow to import
+    from typing import Any, NoReturn
 
 
 class ExecError(Exception):

@@ -1,8 +1,8 @@
 """Writing the log of a container: lines with time and stream, in numbered files of bounded size and number.
 
-A record is `<ns since the epoch> <o|e> <F|P> <bytes>\\n`, as in Kubernetes' container logs: F is a full line,
-whose newline is the
-record's; P a part, of a line beyond 16 KiB (where Docker splits, too) or of a last line without newline.
+A record is `<ns since the epoch> <o|e> <kind> <bytes>\\n`, much as in Kubernetes' container logs. Kinds: F a full
+line; L a last line, which had no newline; B, M, E the beginning, the middle and the end of a line beyond 16 KiB
+(where Docker splits, too); C an end without newline, because the line goes beyond 1 MiB or its stream ended.
 Bytes are kept as they are.
 """
 
@@ -13,6 +13,7 @@ import time
 
 DIRECTORY = "log"
 _PART = 16 * 1024
+_MAX_PARTS = 64  # of one line: 1 MiB
 _SMALL_STEP = 10**9  # ns
 
 
@@ -22,29 +23,38 @@ class Splitter:
     def __init__(self, stream: str) -> None:
         self._tag = b"e" if stream == "stderr" else b"o"
         self._rest = b""
+        self._parts = 0  # records of the current line that are written
 
     def feed(self, chunk: bytes, clock: Clock) -> bytes:
-        """Records of the lines that `chunk` completes."""
+        """Records of what `chunk` completes: lines, and parts of long ones."""
         lines = chunk.split(b"\n")
         lines[0] = self._rest + lines[0]
         rest = lines.pop()
-        records = []
+        records: list[bytes] = []
         for line in lines:
-            cut = line
-            while len(cut) > _PART:
-                records.append(self._record(clock, b"P", cut[:_PART]))
-                cut = cut[_PART:]
-            records.append(self._record(clock, b"F", cut))
-        while len(rest) >= _PART:
-            records.append(self._record(clock, b"P", rest[:_PART]))
-            rest = rest[_PART:]
-        self._rest = rest
+            left = self._cut(line, clock, records)
+            records.append(self._record(clock, b"E" if self._parts else b"F", left))
+            self._parts = 0
+        self._rest = self._cut(rest, clock, records)
         return b"".join(records)
+
+    def _cut(self, line: bytes, clock: Clock, records: list[bytes]) -> bytes:
+        """Add a record for each full part; what is left."""
+        while len(line) > _PART:
+            kind = b"B" if self._parts == 0 else b"M" if self._parts < _MAX_PARTS - 1 else b"C"
+            records.append(self._record(clock, kind, line[:_PART]))
+            self._parts = 0 if kind == b"C" else self._parts + 1
+            line = line[_PART:]
+        return line
 
     def end(self, clock: Clock) -> bytes:
         """A record of what is left at the end of the stream, if any."""
         rest, self._rest = self._rest, b""
-        return self._record(clock, b"P", rest) if rest else b""
+        if not rest and not self._parts:
+            return b""
+        kind = b"C" if self._parts else b"L"
+        self._parts = 0
+        return self._record(clock, kind, rest)
 
     def _record(self, clock: Clock, kind: bytes, data: bytes) -> bytes:
         return b"%d %s %s %s\n" % (clock.next(), self._tag, kind, data)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import selectors
 import signal
+import sys
 from collections.abc import Callable
 
 READ = selectors.EVENT_READ
@@ -51,4 +52,12 @@ class Loop:
             if (
                 self._selector.get_map().get(key.fd) is key
             ):  # an earlier callback of this round may have dropped it
-                key.data(events)
+                self._call(key, events)
+
+    def _call(self, key: selectors.SelectorKey, events: int) -> None:
+        try:
+            key.data(events)
+        except Exception:  # noqa: BLE001
+            # One client or stream is given up then; the container and all others go on.
+            sys.excepthook(*sys.exc_info())
+            self.forget(key.fd)

@@ -11,14 +11,17 @@ import json
 import os
 import socket
 from collections.abc import Sequence
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing itself is slow to import
+    from typing import Any
 
 SOCKET_NAME = "shim.sock"
 _INLINE = 32 * 1024  # well below the smallest default of net.core.wmem_default
 _MAX_MESSAGE = 8 * 2**20  # argv and environment: the kernel takes 2 MiB of them
 _MAX_FDS = 8
 
-Message = dict[str, Any]
+Message = dict[str, "Any"]
 
 
 class TooLongError(ValueError):

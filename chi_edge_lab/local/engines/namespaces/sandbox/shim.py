@@ -18,10 +18,9 @@ import socket
 import struct
 import sys
 import time
-from typing import Any
 
 from . import cgroups, procs, protocol, syscalls, workers
-from .build import Plan, SandboxError, spawn
+from .build import SandboxError, spawn
 from .execs import Exec, Execs
 from .inside import (
     ExecError,
@@ -35,7 +34,12 @@ from .inside import (
 from .joining import Namespaces
 from .logfile import DIRECTORY, LogFile
 from .loop import READ, Loop
+from .plan import Plan
 from .stdio import MAX_ATTACHED, Stdio
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing itself is slow to import
+    from typing import Any
 
 _MAX_CONNECTIONS = 256
 _DRAIN = 2.0  # seconds for what is left in the pipes when pid 1 has ended
@@ -85,11 +89,12 @@ class Shim:
         self._run: dict[str, Any] = json.loads(procs.read_text("run.json"))
         self._ended: int | None = None
         self._deadline: float | None = None
-        self._killed_by_us = False
+        self._looked = time.monotonic()
         self._reaped_seconds = 0.0
         self._commands: dict[int, Exec] = {}
         self._connections: dict[int, socket.socket] = {}
         self._master: int | None = None
+        self._helpers: list[int] = []  # children from before there is somebody to expect them
 
     # -- start
 
@@ -127,6 +132,7 @@ class Shim:
         while self._ended is None:
             self._loop.step(self._timeout())
             self._stdio.drop_stalled()
+            self._look_around()
             if self._deadline is not None and time.monotonic() > self._deadline:
                 os.kill(self._pid, signal.SIGKILL)
         self._finish(self._ended)
@@ -139,14 +145,19 @@ class Shim:
         os.close(self._report_fd)
 
     def _timeout(self) -> float | None:
-        return 0.5 if self._deadline is not None or self._stdio.is_held else None
+        quick = self._deadline is not None or self._stdio.is_held
+        return 0.5 if quick else float(self._run["look_seconds"])
+
+    def _look_around(self) -> None:
+        """A container whose directory somebody has removed could never be reached again: end it."""
+        if time.monotonic() - self._looked > self._run["look_seconds"]:
+            self._looked = time.monotonic()
+            if not os.path.exists("run.json"):
+                os.kill(self._pid, signal.SIGKILL)
 
     def _start(self) -> None:
         run = self._run
-        plan = dict(run["plan"])
-        for key in ("binds", "files"):
-            plan[key] = tuple(tuple(item) for item in plan[key])
-        plan["ids"] = tuple(plan["ids"])
+        plan = Plan.from_message(run["plan"])
         outputs: list[tuple[int, str]] = []
         stdin: int | None = None
         ends: list[int] = []
@@ -162,13 +173,13 @@ class Shim:
             else:
                 ends.insert(0, os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
 
-        give_pipes(ends, plan["ids"][0])
+        give_pipes(ends, plan.ids[0])
 
         def body(up: int) -> int:
             self._become_program(up, ends, theirs)
             return 127
 
-        self._pid, status = spawn(Plan(**plan), body, self._adopt)
+        self._pid, status = spawn(plan, body, self._adopt)
         try:
             self._started_at = time.time()
             protocol.close_all(ends)
@@ -193,9 +204,9 @@ class Shim:
         self._loop = Loop(self._reap)
         log = LogFile(DIRECTORY, run["log_bytes"], run["log_files"])
         self._stdio = Stdio(self._loop, log, outputs, stdin, tty=run["tty"])
-        self._execs = Execs(
-            self._loop, self._namespaces, plan["ids"][0], self._group.add_self, run["max_execs"]
-        )
+        self._execs = Execs(self._loop, self._namespaces, plan.ids[0], self._group.add_self, run["max_execs"])
+        for helper in self._helpers:
+            self._execs.expect(helper)
         signal.signal(signal.SIGTERM, self._terminate)
 
     def _adopt(self, pid: int, namespaces: Namespaces) -> None:
@@ -203,6 +214,10 @@ class Shim:
         self._group.add(pid)
         self._pid_started = procs.start_time(pid)
         self._namespaces = namespaces
+        if self._run["outbound"]:
+            from . import outbound
+
+            outbound.start(namespaces, self._run["plan"]["ids"][0], self._helpers.append)
 
     def _become_program(self, up: int, ends: list[int], connection: socket.socket) -> None:
         """In pid 1."""
@@ -249,16 +264,15 @@ class Shim:
             self._loop.step(max(0.0, limit - time.monotonic()))
         self._stdio.close()
         self._reap()
-        write_json(
-            "exit.json",
-            {
-                "run": self._run["run"],
-                "exit_code": exit_code,
-                "finished_at": time.time(),
-                "error": self._group.verdict(),
-            },
-        )
-        os.unlink(protocol.SOCKET_NAME)
+        ended = {
+            "run": self._run["run"],
+            "exit_code": exit_code,
+            "finished_at": time.time(),
+            "error": self._group.verdict(),
+        }
+        with contextlib.suppress(FileNotFoundError):  # the directory was removed
+            write_json("exit.json", ended)
+            os.unlink(protocol.SOCKET_NAME)
         self._namespaces.close()
         self._group.remove()
         for connection in self._connections.values():
@@ -309,7 +323,7 @@ class Shim:
             return
         try:
             self._dispatch(connection, message, fds)
-        except (OSError, KeyError, TypeError) as error:
+        except (OSError, LookupError, TypeError) as error:
             # It has gone.
             with contextlib.suppress(OSError):
                 protocol.send(connection, {"event": "failed", "kind": "error", "message": str(error)})

@@ -150,9 +150,7 @@ class Stdio:
             if typed:
                 self._type(typed)
             else:
-                self._drop(client)
-                if not self._tty:
-                    self.close_stdin()  # Docker's StdinOnce, which Zun sets
+                self._drop(client)  # pid 1's input stays open for the next
 
     def _flush(self, client: _Client) -> None:
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
@@ -130,9 +129,10 @@ def unmount(target: str, flags: int = 0) -> None:
 
 def pivot_root(new: str, old: str) -> None:
     """pivot_root(2). Raises OSError."""
-    number = _SYS_PIVOT_ROOT.get(platform.machine())
+    machine = os.uname().machine
+    number = _SYS_PIVOT_ROOT.get(machine)
     if number is None:
-        raise OSError(0, f"pivot_root: its number on {platform.machine()} is not known")
+        raise OSError(0, f"pivot_root: its number on {machine} is not known")
     _check(_libc.syscall(number, os.fsencode(new), os.fsencode(old)), "pivot_root")
 
 

@@ -7,11 +7,15 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from typing import Any
 
 from . import protocol, syscalls
-from .build import Plan, SandboxError, spawn
+from .build import SandboxError, spawn
 from .joining import Namespaces
+from .plan import Plan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing itself is slow to import
+    from typing import Any
 
 _SOCKET_KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 
@@ -85,10 +89,7 @@ def serve_stopped(socket_fd: int) -> int:
     message, fds = protocol.receive(connection)
     if message is None:
         return 1
-    plan = dict(message["plan"])
-    for key in ("binds", "files"):
-        plan[key] = tuple(tuple(item) for item in plan[key])
-    plan["ids"] = tuple(plan["ids"])
+    plan = Plan.from_message(message["plan"])
     asked = message
 
     def body(_up: int) -> int:
@@ -98,7 +99,7 @@ def serve_stopped(socket_fd: int) -> int:
     syscalls.become_subreaper()
     syscalls.die_with_parent()
     try:
-        pid, status = spawn(Plan(**plan), body, lambda _pid, namespaces: namespaces.close())
+        pid, status = spawn(plan, body, lambda _pid, namespaces: namespaces.close())
     except (SandboxError, OSError) as error:
         protocol.send(connection, {"event": "failed", "kind": "sandbox", "message": str(error)})
         return 1
