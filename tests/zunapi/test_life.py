@@ -254,3 +254,14 @@ def test_commit(zun: RunningSite, edge: RunningSite) -> None:
         delete(zun, one, stop=True)
     zun.site.engine.remove_image("mine:v1")
     assert edge.http("POST", f"/v1/containers/{edge.create()}/commit?repository=mine").status_code == 500
+
+
+def test_the_end_of_a_lease_takes_its_containers(edge: RunningSite) -> None:
+    made = edge.create()
+    other = edge.site.containers.table.update(edge.create(), reservation_id="another").uuid
+    edge.site.containers.leases_ended([edge.reservation])
+    edge.wait(made, "Deleted")  # listed until somebody deletes them
+    assert edge.get(other)["status"] == "Running"
+    assert made not in edge.site.engine.list()
+    assert delete(edge, made) == 204
+    edge.gone(made)
