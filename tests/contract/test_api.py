@@ -118,3 +118,12 @@ def test_rename_by_post_ended_with_1_13(site: ZunSite, running: Any) -> None:
 def test_device_profiles_tell_the_dialect(site: ZunSite) -> None:
     answer = site.request("GET", "/drivers/k8s/device_profiles")
     assert answer.status_code == (200 if site.dialect == "k8s" else 404)
+
+
+def test_quotas_of_the_own_project(site: ZunSite) -> None:
+    own = site.session.get_project_id()
+    limits = site.request("GET", f"/quotas/{own}").json()
+    assert set(limits) == {"containers", "memory", "disk", "cpu"}
+    used = site.request("GET", f"/quotas/{own}", params={"usages": "True"}).json()
+    assert set(used["containers"]) == {"limit", "in_use"}
+    assert site.request("GET", "/quotas/00000000000000000000000000000000").status_code == 403

@@ -64,11 +64,11 @@ def _given(handler: Handler) -> dict[str, int]:
 
 
 class ProjectQuotas(Handler):
-    """Quotas of a project; since 1.26, for administrators."""
+    """Quotas of a project; since 1.26, another project's for administrators alone."""
 
     def get(self, project_id: str) -> None:
         """Limits, with `usages=True` their use too."""
-        _check(self, "quota:get")
+        _check(self, "quota:get", owner=project_id)
         quotas = Quotas(self.site)
         limits = quotas.limits(project_id)
         if not schema.boolean(self.query().get("usages"), "usages"):
@@ -95,9 +95,9 @@ class ProjectQuotas(Handler):
 class DefaultQuotas(Handler):
     """Quotas of a project that nobody changed."""
 
-    def get(self, project_id: str) -> None:  # noqa: ARG002 - the defaults are everybody's
+    def get(self, project_id: str) -> None:
         """The defaults."""
-        _check(self, "quota:get_default")
+        _check(self, "quota:get_default", owner=project_id)
         limits = Quotas(self.site).limits("")
         self.answer({name: limits[name] for name in RESOURCES})
 
@@ -119,7 +119,8 @@ class QuotaClasses(Handler):
         self.answer({resource: quotas.limits(f"class:{name}")[resource] for resource in RESOURCES})
 
 
-def _check(handler: Handler, rule: str) -> None:
+def _check(handler: Handler, rule: str, owner: str | None = None) -> None:
     if handler.context.version < (1, 26):
         raise BareError(406)
-    handler.require_admin(rule)
+    if owner != handler.context.project_id:
+        handler.require_admin(rule)
