@@ -181,7 +181,7 @@ def test_delete(any_site: RunningSite) -> None:
 
 
 def test_delete_of_what_never_was_is_immediate(any_site: RunningSite) -> None:
-    made = any_site.create(image="nosuch", status="Error")
+    made = any_site.create(disk=2, status="Error")
     assert delete(any_site, made) == 204
     assert any_site.http("GET", f"/v1/containers/{made}").status_code == 404
 
@@ -244,22 +244,21 @@ def test_commit(zun: RunningSite, edge: RunningSite) -> None:
     answer = zun.http("POST", f"/v1/containers/{made}/commit?repository=mine&tag=v1")
     assert answer.status_code == 202
     until(lambda: "mine:v1" in [image.name for image in zun.site.engine.images()])
-    for image in ("mine:v1", answer.json()["uuid"]):
-        again = zun.create(image=image, image_driver="glance")
+    images = ("mine:v1", answer.json()["uuid"])
+    made_of_it = [zun.create(image=image, image_driver="glance") for image in images]
+    for again in made_of_it:
         assert zun.execute(again, "ls /kept")["exit_code"] == 0
-    for one in (
-        made,
-        *(row["uuid"] for row in zun.http("GET", "/v1/containers?image=mine:v1").json()["containers"]),
-    ):
+    for one in (made, *made_of_it):
         delete(zun, one, stop=True)
+        zun.gone(one)
     zun.site.engine.remove_image("mine:v1")
     assert edge.http("POST", f"/v1/containers/{edge.create()}/commit?repository=mine").status_code == 500
 
 
 def test_the_end_of_a_lease_takes_its_containers(edge: RunningSite) -> None:
-    made = edge.create()
-    other = edge.site.containers.table.update(edge.create(), reservation_id="another").uuid
-    edge.site.containers.leases_ended([edge.reservation])
+    made, other = edge.create(), edge.create()
+    edge.site.containers.table.update(made, reservation_id="a lease")
+    edge.site.containers.leases_ended(["a lease"])
     edge.wait(made, "Deleted")  # listed until somebody deletes them
     assert edge.get(other)["status"] == "Running"
     assert made not in edge.site.engine.list()

@@ -86,6 +86,7 @@ def test_two_of_one_name(any_site: RunningSite) -> None:
         "Multiple containers exist with same name. Please use the container uuid instead."
     )
     any_site.http("DELETE", f"/v1/containers/{first}")
+    any_site.gone(first)
     assert any_site.get("twin")["uuid"] == second
     assert any_site.get(second.upper())["uuid"] == second
 

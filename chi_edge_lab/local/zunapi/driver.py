@@ -269,7 +269,6 @@ def stamp(time_ns: int) -> bytes:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)).encode() + b".%09dZ " % rest
 
 
-def log_text(lines: list[LogLine], *, timestamps: bool) -> str:
-    """The lines as the one string that Zun answers."""
-    parts = (stamp(line.time_ns) + line.data if timestamps else line.data for line in lines)
-    return decode_strictly(b"".join(parts), "the log")
+def log_bytes(lines: list[LogLine], *, timestamps: bool) -> bytes:
+    """The lines as the one piece that Zun answers."""
+    return b"".join(stamp(line.time_ns) + line.data if timestamps else line.data for line in lines)

@@ -17,7 +17,7 @@ from chi_edge_lab.local.engines.base import (
 )
 from chi_edge_lab.local.zunapi import states
 from chi_edge_lab.local.zunapi.docker_words import docker_stat, signal_number, since_ns, status_of
-from chi_edge_lab.local.zunapi.driver import Driver, LogQuery, Refused, decode_strictly, log_text
+from chi_edge_lab.local.zunapi.driver import Driver, LogQuery, Refused, decode_strictly, log_bytes
 from chi_edge_lab.local.zunapi.errors import Conflict, Invalid, ServerFault
 from chi_edge_lab.local.zunapi.model import Container
 
@@ -148,6 +148,8 @@ class DockerDriver(Driver):
         """Restart it where its policy says so, remove it where auto_remove does, else it is Stopped."""
         if row.status in {states.DELETED, states.DELETING, states.CREATING}:
             return
+        if row.status == states.ERROR and not row.wanted:
+            return  # it never ran; what ends here is being removed
         state = self.state(row)
         if state is None:
             if row.status not in {states.DELETED, states.ERROR, states.STOPPED}:
@@ -222,7 +224,8 @@ class DockerDriver(Driver):
             )  # fmt: skip
         except NoSuchContainer as error:
             raise Invalid("Cannot operate an uncreated container.", remote=True) from error
-        return log_text(lines, timestamps=query.timestamps)
+        # docker keeps its logs as JSON, and has replaced by then what was not UTF-8
+        return log_bytes(lines, timestamps=query.timestamps).decode("utf-8", "replace")
 
     def execute(self, row: Container, command: str) -> tuple[str, int | None]:
         """Run it, at most `execute_timeout` seconds; it goes on after that, but the answer is 409."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from chi_edge_lab.local.engines.base import CommandNotFound, EngineError, NoSuchContainer, NotRunning
 from chi_edge_lab.local.zunapi import states
-from chi_edge_lab.local.zunapi.driver import Driver, LogQuery, Refused, log_text
+from chi_edge_lab.local.zunapi.driver import Driver, LogQuery, Refused, decode_strictly, log_bytes
 from chi_edge_lab.local.zunapi.errors import ContainerNotFound, ServerFault
 from chi_edge_lab.local.zunapi.k8s_words import DEVICE_PROFILES, api_error, faults_of
 from chi_edge_lab.local.zunapi.model import Container
@@ -263,7 +263,7 @@ class K8sDriver(Driver):
             lines = self.open_log(row, since_ns=since_ns, tail=tail)
         except NoSuchContainer:
             return None
-        return log_text(lines, timestamps=query.timestamps)
+        return decode_strictly(log_bytes(lines, timestamps=query.timestamps), "the log")
 
     def execute(self, row: Container, command: str) -> tuple[str, int | None]:
         """Run it; after `execute_timeout` seconds what it printed so far and no exit code, while it goes on."""
