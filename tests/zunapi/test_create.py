@@ -39,7 +39,7 @@ def test_a_new_container(any_site: RunningSite) -> None:
 
 def test_what_the_k8s_driver_makes_of_it(edge: RunningSite) -> None:
     row = edge.get(edge.create())
-    assert row["command"] is None  # it shows the pod's command, which is Docker's entrypoint
+    assert row["command"] == []  # it shows the pod's command, which is Docker's entrypoint
     assert (row["interactive"], row["tty"], row["auto_remove"]) == (True, True, True)
     assert (row["cpu"], row["memory"]) == (1.0, "512")
 

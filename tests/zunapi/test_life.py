@@ -62,9 +62,16 @@ def test_a_command_that_ends_is_restarted_by_the_deployment_and_then_an_error(ed
     edge.gone(made)
 
 
-def test_a_program_that_is_not_there(any_site: RunningSite) -> None:
-    made = any_site.create(command=["nosuchprogram"], status=None)
-    until(lambda: any_site.get(made)["status"] == "Error")
+def test_a_program_that_is_not_there(edge: RunningSite, zun: RunningSite) -> None:
+    made = edge.create(command=["nosuchprogram"], status=None)
+    until(lambda: edge.get(made)["status"] == "Error")
+    # upstream forgets that it was an Error at the next look
+    made = zun.create(command=["nosuchprogram"], status=None)
+    until(lambda: zun.get(made)["status_reason"] is not None)
+    row = zun.wait(made, "Created")
+    assert row["status_reason"].startswith("Docker internal error: ")
+    assert '"nosuchprogram": executable file not found in $PATH' in row["status_reason"]
+    assert row["status_detail"] == "Exited(127)  ago (error)"
 
 
 def test_restart_policies_are_dockers(zun: RunningSite) -> None:
@@ -247,3 +254,14 @@ def test_commit(zun: RunningSite, edge: RunningSite) -> None:
         delete(zun, one, stop=True)
     zun.site.engine.remove_image("mine:v1")
     assert edge.http("POST", f"/v1/containers/{edge.create()}/commit?repository=mine").status_code == 500
+
+
+def test_the_end_of_a_lease_takes_its_containers(edge: RunningSite) -> None:
+    made = edge.create()
+    other = edge.site.containers.table.update(edge.create(), reservation_id="another").uuid
+    edge.site.containers.leases_ended([edge.reservation])
+    edge.wait(made, "Deleted")  # listed until somebody deletes them
+    assert edge.get(other)["status"] == "Running"
+    assert made not in edge.site.engine.list()
+    assert delete(edge, made) == 204
+    edge.gone(made)

@@ -10,6 +10,7 @@ from chi_edge_lab.local.zunapi.errors import (
     ContainerNotFound,
     InvalidParamInVersion,
     InvalidValue,
+    PlainFault,
     PolicyNotAuthorized,
 )
 from chi_edge_lab.local.zunapi.handler import Handler
@@ -23,10 +24,12 @@ _PAGING = ("limit", "marker", "sort_key", "sort_dir")
 _IGNORED = ("resource_url", "expand")
 
 
-def show(handler: Handler, row: Container, *, linked: bool = True) -> dict[str, Any]:
+def show(handler: Handler, row: Container, *, linked: bool = True, fresh: bool = False) -> dict[str, Any]:
     """A container as the API gives it to whoever asks."""
     base = handler.base if linked else None
-    return views.container(row, handler.context, base=base, times=handler.site.profile.shows_times)
+    return views.container(
+        row, handler.context, base=base, times=handler.site.profile.shows_times, fresh=fresh
+    )
 
 
 def require_version(handler: Handler, name: str, since: Version) -> None:
@@ -72,6 +75,8 @@ class ContainerList(Handler):
 
     def post(self) -> None:
         """Create one (202), and start it with `run=true`."""
+        if self.request.headers.get("Content-Type", "").partition(";")[0].strip() != "application/json":
+            raise PlainFault  # it means 415, but fails in saying so
         parameters, body = self.query(), self.body()
         schema.check(schema.CREATE_QUERY, parameters, query=True)
         schema.check(schema.create_schema(self.context.version)[0], body)
@@ -80,7 +85,7 @@ class ContainerList(Handler):
         Quotas(self.site).check(self.context.project_id, row)
         row = self.site.containers.create(self.context, row, run=run)
         self.set_header("Location", f"{self.base}/v1/containers/{row.uuid}")
-        self.answer(show(self, row), 202)
+        self.answer(show(self, row, fresh=True), 202)
 
 
 class OneContainer(Handler):

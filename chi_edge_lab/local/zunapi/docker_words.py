@@ -20,6 +20,10 @@ def status_of(row: Container, state: State) -> tuple[str, str | None]:
         return states.RUNNING, _phrase("Up {}", state.started_at)
     if state.status == "paused":
         return states.PAUSED, _phrase("Up {} (paused)", state.started_at)
+    if (
+        state.status == "created" and state.error
+    ):  # it could not be started: upstream's look makes Created of that
+        return states.CREATED, f"Exited({state.exit_code or 127})  ago (error)"
     if state.status == "created":
         keeps = {states.CREATED, states.RESTARTING, states.ERROR, states.REBUILDING}
         return (row.status, row.status_detail) if row.status in keeps else (states.CREATED, "Created")

@@ -30,6 +30,11 @@ NOT_EXECUTABLE = 126
 DELETED_KEPT = 60.0
 """Seconds a container with auto_remove stays listed as Deleted (Zun's periodic sync)."""
 
+_UNDER_WAY = frozenset(
+    {states.CREATING, states.RESTARTING, states.REBUILDING, states.DELETING, states.DELETED}
+)
+"""Statuses that an operation will end; a look does not."""
+
 _RESTART_DELAYS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2, 60.0)
 """Docker's back-off between restarts by policy, seconds."""
 
@@ -55,7 +60,10 @@ class DockerDriver(Driver):
 
     def start(self, row: Container) -> None:
         """Start pid 1."""
-        self.engine.start(row.uuid)
+        try:
+            self.engine.start(row.uuid)
+        except EngineError as error:
+            raise Refused(f"Docker internal error: {error}.") from error
         row = self.change(row, wanted=True, restarts=0, status_reason=None)
         self.refresh(row, now=True)
 
@@ -138,6 +146,8 @@ class DockerDriver(Driver):
 
     def exited(self, row: Container) -> None:
         """Restart it where its policy says so, remove it where auto_remove does, else it is Stopped."""
+        if row.status in {states.DELETED, states.DELETING, states.CREATING}:
+            return
         state = self.state(row)
         if state is None:
             if row.status not in {states.DELETED, states.ERROR, states.STOPPED}:
@@ -145,7 +155,7 @@ class DockerDriver(Driver):
                 self.change(row, status=states.ERROR, status_reason=reason, wanted=False)
             return
         if state.status != "exited":
-            self.refresh(row)
+            self.refresh(row, now=True)
             return
         if row.wanted and self._restarts_again(row, state):
             delay = _RESTART_DELAYS[min(row.restarts, len(_RESTART_DELAYS) - 1)]
@@ -162,9 +172,14 @@ class DockerDriver(Driver):
         self.site.forwarder.update()
 
     def _restart(self, row: Container) -> None:
-        if row.wanted and row.status == states.RESTARTING:
+        if not row.wanted or row.status != states.RESTARTING:
+            return
+        try:
             self.engine.start(row.uuid)
-            self.refresh(row, now=True)
+        except EngineError as error:
+            self.change(row, status=states.ERROR, status_reason=f"Docker internal error: {error}.")
+            raise
+        self.refresh(row, now=True)
 
     @staticmethod
     def _restarts_again(row: Container, state: State) -> bool:
@@ -179,17 +194,18 @@ class DockerDriver(Driver):
 
     def refresh(self, row: Container, *, now: bool = False) -> Container:
         """Take over the engine's state, unless an operation is under way (`now`: this is that operation)."""
-        if row.status in {states.DELETED, states.DELETING, states.CREATING} and not now:
+        if not now and (row.status in _UNDER_WAY or row.task_state is not None):
             return row
         state = self.state(row)
         if state is None:
             return row
         if state.status == "exited" and row.wanted and not now and self._restarts_again(row, state):
             return row  # between two starts by its policy
-        if row.task_state is None or now:
-            status, detail = status_of(row, state)
-            if (status, detail) != (row.status, row.status_detail):
-                row = self.change(row, status=status, status_detail=detail)
+        status, detail = status_of(row, state)
+        if (status, detail) != (row.status, row.status_detail):
+            changes = {"status": status, "status_detail": detail}
+            # a look from outside must not undo what an operation has done since the row was read
+            row = self.change(row, **changes) if now else self.site.containers.amend(row, **changes)
         if state.status == "running":
             self.settle_address(row, state.address)
         return row
@@ -308,8 +324,15 @@ class DockerDriver(Driver):
             restart_policy=row.restart_policy or {},
             healthcheck=row.healthcheck or {},
             entrypoint=row.entrypoint or [],
-            security_groups=row.security_groups or [],
+            security_groups=row.security_groups or self._default_groups(row),
         )
+
+    def _default_groups(self, row: Container) -> list[str]:
+        """Exposed ports are opened by a security group."""
+        if not row.exposed_ports:
+            return []
+        group = self.site.network.find_security_group(row.project_id, "default")
+        return [group] if group else []
 
     def _addresses(self, port_id: str, address: str) -> dict[str, list[dict[str, Any]]]:
         network = self.site.network

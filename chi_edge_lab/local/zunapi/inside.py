@@ -127,9 +127,12 @@ def _put(
     except (ValueError, RecursionError):
         given = {}
     given = query | (given if isinstance(given, dict) else {})
-    path, data = given.get("path"), given.get("data")
-    if not isinstance(path, str) or not isinstance(data, str):
+    path = given.get("path")
+    if not isinstance(path, str) or "data" not in given:
         raise ServerFault("KeyError: 'path' or 'data'")
+    data = given["data"]
+    if not isinstance(data, str):
+        raise Base64Exception("Invalid Base 64 file data", remote=True)
     driver.put_archive(row, path, _decode(data) if encoded else _plain(data))
 
 

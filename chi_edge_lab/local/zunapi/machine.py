@@ -73,6 +73,12 @@ class Containers:
         except KeyError:
             return row
 
+    def amend(self, row: Container, **changes: Any) -> Container:
+        """Save columns unless the status has changed since the row was read; the row as it is now."""
+        expected: dict[str, object] = {"status": row.status, "task_state": row.task_state}
+        self.table.update_if(row.uuid, expected, updated_at=time.time(), **changes)
+        return self.get(row.uuid) or row
+
     def destroy(self, row: Container) -> None:
         """Forget it, and its history."""
         self.terminals.forget(row.uuid)

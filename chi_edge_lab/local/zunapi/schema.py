@@ -238,10 +238,12 @@ def check(schema: Schema, instance: Mapping[str, Any], *, query: bool = False) -
 def _number(instance: Any) -> float | None:
     if isinstance(instance, (int, float)):
         return instance
-    try:
-        return float(instance)
-    except (TypeError, ValueError):
-        return None
+    for kind in (int, float):
+        try:
+            return kind(instance)
+        except (TypeError, ValueError):  # noqa: PERF203
+            continue
+    return None
 
 
 def _bound(name: str) -> Any:

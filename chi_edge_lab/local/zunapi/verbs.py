@@ -16,7 +16,6 @@ from chi_edge_lab.local.zunapi.errors import (
     NetworkNotFound,
     NoInteractiveFlag,
     PortNotFound,
-    SchemaValidationError,
     ServerFault,
 )
 from chi_edge_lab.local.zunapi.handler import Handler
@@ -52,6 +51,10 @@ class ContainerVerb(Handler):
     async def post(self, ref: str, name: str) -> None:
         """Verbs that change."""
         await self._do(ref, name)
+
+    def patch(self, ref: str, name: str) -> None:  # noqa: ARG002 - no verb is done so
+        """As routed by Zun: not there."""
+        raise BareError(404)
 
     async def _do(self, ref: str, name: str) -> None:
         verb = VERBS.get(name)
@@ -192,11 +195,10 @@ async def _network_detach(handler: Handler, row: Container, given: Parameters) -
 async def _network_attach(handler: Handler, row: Container, given: Parameters) -> None:
     if given.get("port"):
         raise PortNotFound(given["port"])
-    if "network" not in given:
-        raise ServerFault("neither network nor port")
-    network = _network(handler, given["network"])
+    ref = given.get("network")
+    network = handler.site.network.network_id if ref is None else _network(handler, ref)
     if network in (row.addresses or {}):
-        raise Invalid(f"Network '{given['network']}' is already connected to container '{row.uuid}'.")
+        raise Invalid(f"Network '{ref}' is already connected to container '{row.uuid}'.")
     handler.site.containers.network_attach(handler.context, row, network, given.get("fixed_ip"))
 
 
@@ -240,7 +242,7 @@ def _security_group(handler: Handler, given: Parameters) -> str:
     schema.check(schema.SECURITY_GROUP, given)
     name = given.get("name")
     if name is None:
-        raise SchemaValidationError("'name' is a required property")
+        raise ServerFault("KeyError: 'name'")
     group = handler.site.network.find_security_group(handler.context.project_id, name)
     if group is None:
         raise InvalidValue(f"Security group {name} not found.")

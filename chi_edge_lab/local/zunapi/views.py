@@ -49,13 +49,23 @@ def links(base: str, resource: str, ident: str) -> list[dict[str, str]]:
     ]
 
 
-def container(row: Container, context: Context, *, base: str | None, times: bool) -> dict[str, Any]:
-    """A container. Lists have no links (`base` None); only upstream has `times`."""
+_STORED_DICTS = ("environment", "labels", "addresses", "restart_policy", "healthcheck")
+_STORED_LISTS = ("command", "ports", "security_groups", "entrypoint")
+"""Columns that Zun's database keeps as JSON, and reads back as empty where they were null."""
+
+
+def container(
+    row: Container, context: Context, *, base: str | None, times: bool, fresh: bool = False
+) -> dict[str, Any]:
+    """A container. Lists have no links (`base` None); only upstream has `times`; `fresh` is the answer to create."""
     view: dict[str, Any] = {"uuid": row.uuid}
     if base is not None:
         view["links"] = links(base, "containers", row.uuid)
     for name in _FIELDS:
         view[name] = getattr(row, name)
+    if not fresh:
+        view |= {name: {} for name in _STORED_DICTS if view[name] is None}
+        view |= {name: [] for name in _STORED_LISTS if view[name] is None}
     if context.is_admin:
         for name in _ADMIN_FIELDS:
             view[name] = getattr(row, name)
