@@ -57,7 +57,6 @@ def test_whole_life(profile: str, tmp_path: Path) -> None:
     )
     image = str(site.images()[0]["name"])
 
-    assert openstack.json("token issue")["project_id"]
     made = openstack.json(
         "appcontainer run",
         "--name",
@@ -86,10 +85,6 @@ def test_whole_life(profile: str, tmp_path: Path) -> None:
     openstack("appcontainer", "cp", f"{id}:/tmp/back", "got")
     back = next((tmp_path / "got").rglob("back.txt"))
     assert back.read_text() == "there and back\n"
-
-    address = openstack.json("floating ip create", "public")
-    assert address["floating_ip_address"].startswith("127.")
-    openstack("floating", "ip", "delete", address["id"])
 
     openstack("appcontainer", "stop", "--time", "0", id)
     openstack.until(id, "Stopped")

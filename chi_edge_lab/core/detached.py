@@ -34,8 +34,9 @@ _JOB = (
 # $1: name of the directory, $2: seconds to wait, $3: blocks to read, then the command. It waits for a `sleep`
 # that the job ends, as POSIX sh has no wait with a time limit.
 _START = f"""t=
-{shell.FIND_PLACE}(umask 077;mkdir "$d/$1") 2>/dev/null&&t=$(cd "$d/$1"&&pwd)&&break;done
+{shell.FIND_PLACE}mkdir -m 700 "$d/$1" 2>/dev/null&&t=$d/$1&&break;done
 [ "$t" ]||exit {_NO_PLACE}
+case $t in /*);;*)t=$(pwd)/$t;;esac
 w=$2 n=$3 g=;shift 3;command -v setsid >/dev/null&&g=setsid
 >"$t/out";sleep $w >/dev/null 2>&1 </dev/null&
 s=$!;$g sh -c '{_JOB}' sh "$t" $s "$@" >/dev/null 2>&1 </dev/null&

@@ -134,7 +134,8 @@ def _parse(text: str, exit_code: int | None, mark: str, uuid: str) -> Reply:
             hint="Use an image with busybox or coreutils.",
         )
     try:
-        raw = base64.b64decode("".join(data.split()), validate=True) if kind == "b" else bytes.fromhex(data)
+        packed = data.encode("ascii").translate(None, b" \r\n")
+        raw = base64.b64decode(packed, validate=True) if kind == "b" else binascii.unhexlify(packed)
     except (ValueError, binascii.Error):
         raise ServerError(
             "The output of an exec arrived damaged (it is not the base64 that was sent)."

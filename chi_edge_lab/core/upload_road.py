@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 from chi_edge_lab.core import archive, bulk, paths, shell
 from chi_edge_lab.core.localtree import Source
 from chi_edge_lab.core.progress import Reporter
-from chi_edge_lab.errors import OverQuota, ServerError, TransferError, Unreachable
+from chi_edge_lab.errors import (
+    BadRequest,
+    NotFound,
+    OverQuota,
+    ServerError,
+    SiteError,
+    TransferError,
+    Unreachable,
+)
 
 if TYPE_CHECKING:
     from chi_edge_lab.zun import Client
@@ -19,7 +27,7 @@ if TYPE_CHECKING:
 PART = 4 << 20  # bytes of content in one tar: five times that is held while it travels
 EXEC_LIMIT = 2 << 20  # bytes that may go through exec where archives do not work
 _EXEC_PIECE = 60_000  # bytes in one exec, before base64
-_RETRIES = 2  # of one part, where the site did not answer
+_RETRY_AFTER = (0.5, 1.0)  # seconds, for one part where the site did not answer
 _NO_BASE64 = 90
 
 # $1: file, $2: base64 of what is appended to it
@@ -92,27 +100,39 @@ class Road:
         proof = [] if self._proven else [archive.Member(b"first", "file", 0o600)]
         endless = self.client.dialect.archive_runs_tar and self.tar == "busybox"
         data = archive.build(members + proof, uid=self.uid, gid=self.gid, endless=endless)
-        for attempt in range(_RETRIES + 1):
+        try:
+            self._put_archive(data)
+        except (ServerError, BadRequest, NotFound) as error:
+            # Docker refuses archives for some mounts, and Zun answers 500
+            if self._proven or self.source.size > EXEC_LIMIT:
+                raise _refused(error) from error
+            self._go_by_exec(members)
+        except (Unreachable, OverQuota) as error:
+            raise _refused(error) from error
+        else:
+            if proof:
+                self._prove(members)
+
+    def _put_archive(self, data: bytes) -> None:
+        """One part, several times where the site did not answer: it has the same names again, so that does
+        no harm.
+        """
+        for pause in _RETRY_AFTER:
             try:
                 self.client.put_archive(self.uuid, self.place, data)
-                break
-            except (Unreachable, ServerError) as error:
-                # the same part again is harmless: it has the same names
-                if attempt == _RETRIES:
-                    raise _refused(error) from error
-                self.reporter.sleep(0.5 * (attempt + 1), "")
-            except OverQuota as error:
-                raise _refused(error) from error
-        if proof:
-            self._prove(members)
+            except (Unreachable, ServerError):  # noqa: PERF203 - a retry is a loop around a try
+                if not self._proven and self.source.size <= EXEC_LIMIT:
+                    raise
+                self.reporter.sleep(pause, "")
+            else:
+                return
+        self.client.put_archive(self.uuid, self.place, data)
 
     def _prove(self, members: list[archive.Member]) -> None:
-        """See that the first part is there: CHI@Edge says yes whatever `tar` said, Docker writes below a
-        mounted tmpfs.
-        """
-        self._proven = True
+        """See that the first part is there: CHI@Edge says yes whatever `tar` said."""
         reply = shell.run(self.client, self.uuid, '[ -f "$1/first" ]', self.temporary)
         if reply.code == 0:
+            self._proven = True
             return
         if self.source.size > EXEC_LIMIT:
             raise TransferError(
@@ -120,7 +140,10 @@ class Road:
                 hint="The disk of the container may be full, its tar may not work, or the folder may be a mount "
                 "that the site's archives do not reach (upload to another folder then, and move it).",
             )
-        self.by_exec = True
+        self._go_by_exec(members)
+
+    def _go_by_exec(self, members: list[archive.Member]) -> None:
+        self._proven = self.by_exec = True
         self._put_by_exec(members)
 
     def _put_by_exec(self, members: list[archive.Member]) -> None:
@@ -147,9 +170,9 @@ class Road:
             )
 
 
-def _refused(error: ServerError | OverQuota | Unreachable) -> TransferError:
+def _refused(error: SiteError) -> TransferError:
     return TransferError(
         f"The site did not take a part of the upload: {error.message}",
-        hint="The destination is as it was.",
+        hint="The destination is as it was. It may lie on a mount that the site's archives do not reach.",
         request_id=error.request_id,
     )

@@ -148,11 +148,12 @@ def test_the_inside_is_as_the_spec_says(engine, run, sh):
     identifier = run(
         hostname="greenhouse",
         environment={"COLOUR": "grün", "PATH": "/bin"},
-        workdir="/work/here",
+        workdir="/place/here",
         address="10.20.30.40",
     )
     assert (
-        sh(identifier, "hostname; pwd; echo $COLOUR $HOME $PATH") == "greenhouse\n/work/here\ngrün /root /bin"
+        sh(identifier, "hostname; pwd; echo $COLOUR $HOME $PATH")
+        == "greenhouse\n/place/here\ngrün /root /bin"
     )
     assert "10.20.30.40\tgreenhouse" in sh(identifier, "cat /etc/hosts")
     assert engine.inspect(identifier).address == "10.20.30.40"
