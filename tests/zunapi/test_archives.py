@@ -109,7 +109,8 @@ def test_what_is_no_archive(any_site: RunningSite, any_container: str) -> None:
     )
     for body in ({"data": None}, {"data": 5}):
         assert any_site.http("POST", f"{path}?path=/tmp", json=body).status_code == 400
-    assert any_site.http("POST", f"{path}?path=/tmp", json={}).status_code == 500
+    for body in ({}, {"data": "\N{SNOWMAN}"}):
+        assert any_site.http("POST", f"{path}?path=/tmp", json=body).status_code == 500
     assert any_site.http("POST", path, json={"data": ""}).status_code == 500
     assert any_site.http("GET", f"/v1/containers/{any_container}/get_archive").status_code == 500
 

@@ -104,10 +104,10 @@ def _archive_body(driver: Driver, row: Container, path: str, limits: Limits, enc
         if size * 4 // 3 > limits.message:
             raise ServerFault(f"an archive of {size} bytes does not fit into a message")
         out.seek(0)
+        tail = json.dumps({"stat": stat}).encode()[1:]
+        if encoded:
+            return b'{"data": "%s", %s' % (base64.b64encode(out.read()), tail)
         tar = out.read()
-    tail = json.dumps({"stat": stat}).encode()[1:]
-    if encoded:
-        return b'{"data": "%s", %s' % (base64.b64encode(tar), tail)
     try:
         text = tar.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -139,9 +139,11 @@ def _put(
 def _decode(data: str) -> bytes:
     """As Zun does: line ends and other foreign characters are skipped, wrong padding is an error."""
     try:
-        return base64.b64decode(data.encode("utf-8", "replace"))
+        return base64.b64decode(data)
     except binascii.Error:
         raise Base64Exception("Invalid Base 64 file data", remote=True) from None
+    except ValueError as error:
+        raise ServerFault(str(error)) from error  # not ASCII: nobody catches that in Zun
 
 
 def _plain(data: str) -> bytes:

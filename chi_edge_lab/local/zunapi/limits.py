@@ -33,10 +33,10 @@ class Limits:
     sockets: int = 256
     """Websockets of the proxy open at the same time (a class of 60 with a few terminals each)."""
 
-    calls: int = 32
+    calls: int = 64
     """Threads for calls that wait for the engine (exec, logs, archives, stats)."""
 
-    tasks: int = 8
+    tasks: int = 32
     """Threads for asynchronous operations (create, start, stop, ...); one container has at most one at a time."""
 
     list_page: int = 1000
