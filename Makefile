@@ -9,10 +9,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+READY_DEV := $(VENV)/.ready-dev
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
 
 export PYTHON
 .DEFAULT_GOAL := test
-.PHONY: demo test lint bench clean setup packages docker
+.PHONY: demo test lint bench clean setup setup-dev packages docker
 
 demo: setup
 	$(BIN)/chi-edge-lab demo --check
@@ -20,19 +22,21 @@ demo: setup
 test: lint docker
 	$(BIN)/python -m pytest
 
-lint: setup
+lint: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: setup docker
+bench: setup-dev docker
 	$(BIN)/python -m benchmarks
 
 # Without Docker the tests that need it say so, one by one; in CI they fail.
-docker: setup
+docker: setup-dev
 	@scripts/docker-engine.sh start || true
 
 setup: packages $(READY)
+
+setup-dev: packages $(READY_DEV)
 
 packages:
 	@scripts/system-packages.sh
@@ -41,13 +45,19 @@ packages:
 $(READY): pyproject.toml | packages
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "Python 3.10 or newer is needed; say which with PYTHON=..." >&2; exit 1; }
-	@echo "Making the virtual environment $(VENV) ..."
+	@echo "Making the virtual environment $(VENV): pip brings about 60 packages, which takes a minute or two ..."
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(PIP) .
+	@touch $@
+
+$(READY_DEV): $(READY)
+	@echo "Adding the tools for tests and checks ..."
+	@$(PIP) '.[dev]'
 	@touch $@
 
 clean:
 	@scripts/docker-engine.sh stop
-	@if [ -x $(BIN)/chi-edge-lab ]; then $(BIN)/chi-edge-lab site stop >/dev/null 2>&1 || true; fi
+	@if [ -x $(BIN)/chi-edge-lab ]; then for profile in chi-edge zun; do \
+		$(BIN)/chi-edge-lab site stop --profile $$profile >/dev/null 2>&1 || true; done; fi
 	rm -rf $(VENV) .cache build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -23,6 +23,7 @@ for line in done.stdout.splitlines():
     text = Text(line, no_wrap=True, overflow="ellipsis")
     text.highlight_regex(r"^ok", "bold green")
     text.highlight_regex(r"\d+\.\d\d s", "cyan")
+    text.truncate(COLUMNS, overflow="ellipsis")
     console.print(text)
 svg = console.export_svg(title="chi-edge-lab")
 # a picture that fetches nothing: the reader's own monospace font will do
