@@ -201,8 +201,8 @@ class DockerDriver(Driver):
         state = self.state(row)
         if state is None:
             return row
-        if state.status == "exited" and row.wanted and not now and self._restarts_again(row, state):
-            return row  # between two starts by its policy
+        if state.status == "exited" and row.wanted and self._restarts_again(row, state):
+            return row  # between two starts by its policy: `exited` will say so
         status, detail = status_of(row, state)
         if (status, detail) != (row.status, row.status_detail):
             changes = {"status": status, "status_detail": detail}
