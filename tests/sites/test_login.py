@@ -222,7 +222,7 @@ def test_what_answers_is_no_keystone(
 )
 def test_an_address_that_is_none(env: dict[str, str], monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("OS_AUTH_URL", url)
-    with pytest.raises(errors.BadCredentials, match="OS_AUTH_URL of OS_.* is not a URL") as caught:
+    with pytest.raises(errors.BadCredentials, match=r"OS_AUTH_URL of OS_.* is not a URL") as caught:
         sites.login()
     assert repr(url) in caught.value.message
     assert "https://" in caught.value.hint
