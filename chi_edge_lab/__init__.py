@@ -19,6 +19,13 @@ _HOMES = {
     "use_site": "chi_edge_lab.sites",
 }
 _MODULES = ("container", "errors")
+# modules of python-chi besides its container
+_OF_CHI = frozenset(
+    {"clients", "context", "exception", "hardware", "image", "jupyterhub", "keypair", "lease", "magic",
+     "network", "server", "share", "ssh", "storage", "util"}
+)  # fmt: skip
+
+__all__ = ["Container", "container", "errors", "list_sites", "use_project", "use_site"]
 
 if TYPE_CHECKING:
     from chi_edge_lab import container as container
@@ -34,8 +41,21 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"chi_edge_lab.{name}")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _OF_CHI and not _is_module(name):
+        # not AttributeError: `from chi_edge_lab import lease` would show a sentence of Python's instead
+        raise ImportError(
+            f"chi_edge_lab has the container part of python-chi only, no {name}: python-chi's own works "
+            f"beside it (`from chi import {name}`).",
+            name=f"{__name__}.{name}",
+        )
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+def _is_module(name: str) -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec(f"{__name__}.{name}") is not None
+
+
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES, *_MODULES])
+    return sorted([*__all__, "__version__"])

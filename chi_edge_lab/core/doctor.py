@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from chi_edge_lab import __version__, errors, sites
-from chi_edge_lab.sites import Login
+from chi_edge_lab.sites import Login, clouds
 from chi_edge_lab.zun import Client, Network, Reservations, client_for
 from chi_edge_lab.zun.dial import reach
 
@@ -69,6 +69,8 @@ def _line(finding: Finding) -> str:
 def _examine(site: str | None, project: str | None) -> Iterator[Finding]:
     yield Finding("package", "ok", f"chi-edge-lab {__version__} on Python {platform.python_version()}.")
     yield _sites()
+    for sentence in clouds.broken_files():
+        yield Finding("clouds.yaml", "warn", sentence, clouds.CORRECT)
     if os.environ.get("OS_CLOUD") and os.environ.get("OS_AUTH_URL") and site is None:
         yield Finding(
             "credentials",

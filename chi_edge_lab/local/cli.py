@@ -47,7 +47,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. Prints sentences, never a traceback."""
     parser = _parser()
     try:
-        options = parser.parse_args(argv)
+        options, unknown = parser.parse_known_args(argv)
+        if options.parser is None:
+            parser.print_help(sys.stderr)
+            return 2
+        if unknown:  # told by the command's parser, because the usage of all of them does not help
+            options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     except SystemExit as end:  # argparse has printed its message
         return end.code if isinstance(end.code, int) else 2
     if options.directory is None:
@@ -57,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return command(options)
     except SiteProblem as error:
-        _complain(options, str(error))
+        _complain(options, str(error), error.hint)
     except KeyboardInterrupt:
         _complain(
             options, "Interrupted; the site is as it was, or still starting: see `chi-edge-lab site status`."
@@ -90,13 +95,14 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--json", action="store_true", help="print JSON")
     engine = argparse.ArgumentParser(add_help=False)
     engine.add_argument("--engine", choices=ENGINES, default="auto", help="what runs the containers")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(metavar="COMMAND")
+    parser.set_defaults(parser=None)
 
     def add(
         name: str, run: Callable[[argparse.Namespace], int], text: str, *more: argparse.ArgumentParser
     ) -> Any:
         sub = commands.add_parser(name, help=text, description=text, parents=[common, *more])
-        sub.set_defaults(command=run)
+        sub.set_defaults(command=run, parser=sub)
         return sub
 
     add("start", _start, "start the site, unless it runs", engine)
@@ -244,7 +250,7 @@ def _print(data: object) -> None:
     print(json.dumps(data, indent=1))
 
 
-def _complain(options: argparse.Namespace, sentence: str) -> None:
+def _complain(options: argparse.Namespace, sentence: str, hint: str = "") -> None:
     if options.json:
-        _print({"error": sentence})
-    print(sentence, file=sys.stderr)
+        _print({"error": sentence, **({"hint": hint} if hint else {})})
+    print(f"{sentence} {hint}".rstrip(), file=sys.stderr)

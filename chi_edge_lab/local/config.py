@@ -42,8 +42,20 @@ MAX_FLOATING_IPS = 200
 """A /24 has 254, and some are left for the network's own (gateway)."""
 
 
+_OWN_DIRECTORY = (
+    "Set CHI_EDGE_LAB_HOME to a directory of your own (the commands of `chi-edge-lab site` also take --dir)."
+)
+
+
 class SiteProblem(Exception):
-    """The site cannot be set up, started or reached; `str()` is one sentence for a person."""
+    """The site cannot be set up, started or reached; `str()` is one sentence for a person.
+
+    `hint` is another, of what to do, where there is more to say than that.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 @dataclass(frozen=True)
@@ -264,13 +276,13 @@ def make_private(directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         info = directory.stat()
         if info.st_uid != os.geteuid():
-            raise SiteProblem(
-                f"{directory} belongs to another user: name a directory of your own with --dir."
-            )
+            raise SiteProblem(f"{directory} belongs to another user.", hint=_OWN_DIRECTORY)
         if stat.S_IMODE(info.st_mode) != 0o700:
             directory.chmod(0o700)
     except OSError as error:
-        raise SiteProblem(f"{directory} cannot be used for the site's files: {error.strerror}.") from error
+        raise SiteProblem(
+            f"{directory} cannot be used for the site's files: {error.strerror}.", hint=_OWN_DIRECTORY
+        ) from error
 
 
 def write_private(path: Path, data: dict[str, Any]) -> None:

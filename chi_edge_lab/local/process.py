@@ -209,7 +209,7 @@ def serve_detached(directory: Path, profile: ProfileName | None, engine: str, re
             if pipe.closed:
                 raise
             log.info("%s", error)
-            json.dump({"problem": str(error)}, pipe)
+            json.dump({"problem": str(error), "hint": error.hint}, pipe)
         except Exception:
             log.exception("the site fails")
             raise
@@ -282,7 +282,7 @@ def _spawn(directory: Path, profile: ProfileName, engine: str) -> Runtime:
     result = json.loads(answer)
     if "problem" in result:
         os.waitpid(pid, 0)
-        raise SiteProblem(result["problem"])
+        raise SiteProblem(result["problem"], hint=result.get("hint", ""))
     return Runtime(**result["runtime"])
 
 

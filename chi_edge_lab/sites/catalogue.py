@@ -9,7 +9,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from chi_edge_lab import errors
-from chi_edge_lab.sites.clouds import cloud_names, cloud_settings
+from chi_edge_lab.sites.clouds import broken_files, cloud_names, cloud_settings
 from chi_edge_lab.sites.hub import hub_token
 from chi_edge_lab.sites.local import PROFILES, local_settings
 from chi_edge_lab.sites.settings import Settings, from_environment
@@ -67,7 +67,8 @@ def check_name(name: str) -> str:
     near = difflib.get_close_matches(name.lower(), folded, n=1)
     guess = f" Did you mean {folded[near[0]]!r}?" if near else ""
     raise errors.NoSite(
-        f"There is no site {name!r}.{guess}", hint=f"The sites known here are {', '.join(known)}."
+        f"There is no site {name!r}.{guess}",
+        hint=" ".join([f"The sites known here are {', '.join(known)}.", *broken_files()]),
     )
 
 

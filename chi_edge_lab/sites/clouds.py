@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from chi_edge_lab import errors
 from chi_edge_lab.sites.settings import Settings, complete, plain_interface
+
+CORRECT = "Correct the file, or name another with OS_CLIENT_CONFIG_FILE."
 
 
 def _config() -> Any:
@@ -29,8 +35,40 @@ def _config() -> Any:
     except Exception as problem:  # noqa: BLE001 - yaml, os and openstack errors alike: the file is no good
         raise errors.LoginError(
             f"clouds.yaml cannot be read ({type(problem).__name__}: {' '.join(str(problem).split())[:200]}).",
-            hint="Correct the file, or name another with OS_CLIENT_CONFIG_FILE.",
+            hint=CORRECT,
         ) from None
+
+
+def _files() -> list[str]:
+    """Where openstacksdk looks, in its order."""
+    from openstack.config import loader
+
+    own = os.environ.get("OS_CLIENT_CONFIG_FILE")
+    return list(dict.fromkeys(([own] if own else []) + list(loader.CONFIG_FILES)))
+
+
+def broken_files() -> list[str]:
+    """A sentence for each file of clouds that is no YAML or cannot be opened; openstacksdk passes over those."""
+    sentences = []
+    for path in _files():
+        try:
+            with Path(path).open(encoding="utf-8") as file:
+                json.load(file) if path.endswith("json") else yaml.safe_load(file)
+            break  # the one that is used
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as problem:
+            sentences.append(f"{path} cannot be read: {problem.strerror or problem}.")
+        except (ValueError, yaml.YAMLError) as problem:
+            sentences.append(f"{path} has a syntax error: {_syntax(problem)}.")
+    return sentences
+
+
+def _syntax(problem: Exception) -> str:
+    mark = getattr(problem, "problem_mark", None)
+    if mark is None:
+        return " ".join(str(problem).split())[:200].rstrip(".")
+    return f"line {mark.line + 1}, column {mark.column + 1}: {getattr(problem, 'problem', '')}"
 
 
 def cloud_names() -> list[str]:
@@ -51,10 +89,20 @@ def cloud_settings(name: str) -> Settings:
     Raises:
         errors.NoSite: there is no cloud of that name.
         errors.BadCredentials: its entry is incomplete.
-        errors.LoginError: the file cannot be read.
+        errors.LoginError: the file cannot be read, or one that might have it is broken.
     """
     config = _config()
-    if config.config_filename is None or name not in config.get_cloud_names():
+    known = [] if config.config_filename is None else config.get_cloud_names()
+    if name not in known:
+        broken = broken_files()
+        if broken:
+            raise errors.LoginError(" ".join(broken), hint=CORRECT)
+        if config.config_filename is None:
+            raise errors.NoSite(
+                f"There is no clouds.yaml that could tell of the cloud {name!r}.",
+                hint=f"It is looked for at {', '.join(path for path in _files() if path.endswith('.yaml'))}: "
+                "put one there, name it with OS_CLIENT_CONFIG_FILE, or unset OS_CLOUD.",
+            )
         names = ", ".join(cloud_names()) or "none"
         raise errors.NoSite(
             f"clouds.yaml has no cloud {name!r}.",

@@ -78,12 +78,12 @@ def _run(command: str, profile: str) -> dict[str, Any]:
         raise errors.LocalSiteError(f"The local site cannot be run: {problem}.") from None
     answer = _last_object(done.stdout)
     if done.returncode != 0 or answer is None:
-        raise _failure(command, done, answer)
+        raise _failure(command, profile, done, answer)
     return answer
 
 
 def _failure(
-    command: str, done: subprocess.CompletedProcess[str], answer: dict[str, Any] | None
+    command: str, profile: str, done: subprocess.CompletedProcess[str], answer: dict[str, Any] | None
 ) -> errors.LocalSiteError:
     if answer and isinstance(answer.get("message") or answer.get("error"), str):
         said, hint = str(answer.get("message") or answer["error"]), str(answer.get("hint") or "")
@@ -95,7 +95,7 @@ def _failure(
         )
     return errors.LocalSiteError(
         f"The local site did not {command}: {said.rstrip('.')}.",
-        hint=hint or "`chi-edge-lab doctor` says more.",
+        hint=hint or f"`chi-edge-lab site status --profile {profile}` says where its files and its log are.",
     )
 
 

@@ -7,11 +7,16 @@ requests to services ask it not to raise. So here a 401 is about the login.
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 from chi_edge_lab import errors
 from chi_edge_lab.sites.redact import redact
 
 LOG_IN_AGAIN = "Log in again: renew the credentials (or log out of JupyterHub and in again), then retry."
+_AUTH_URL = "OS_AUTH_URL (or auth_url in clouds.yaml) usually ends in /v3."
+_START_LOCAL = (
+    "If it is the local site, `chi-edge-lab site start` starts it again (with the --profile or --dir it had)."
+)
 _CHECK_ADDRESS = "Check the network, the address and that the site is up."
 
 
@@ -32,13 +37,14 @@ def explain(problem: BaseException, doing: str) -> errors.EdgeLabError:
             hint="It may be slow or down: try again in a minute.",
         )
     if isinstance(problem, (ksa.ConnectFailure, ksa.UnknownConnectionError, ksa.ConnectionError)):
+        where = place(problem)
         return errors.Unreachable(
-            f"Could not {doing}: no connection to {place(problem)} ({cause(problem)}).", hint=_CHECK_ADDRESS
+            f"Could not {doing}: no connection to {where} ({cause(problem)}).",
+            hint=_START_LOCAL if is_loopback(where) else _CHECK_ADDRESS,
         )
-    if isinstance(problem, ksa.DiscoveryFailure):
+    if isinstance(problem, (ksa.DiscoveryFailure, ksa.InvalidResponse)):
         return errors.Unreachable(
-            f"Could not {doing}: there is no Keystone at that address ({brief(problem)}).",
-            hint="OS_AUTH_URL (or auth_url in clouds.yaml) should end in /v3.",
+            f"Could not {doing}: {place(problem)} does not answer as Keystone does.", hint=_AUTH_URL
         )
     if isinstance(problem, ksa.HttpError):
         return _of_keystone(problem, doing)
@@ -86,7 +92,7 @@ def _of_keystone(problem: BaseException, doing: str) -> errors.EdgeLabError:
     if status == 404:
         return errors.Unreachable(
             f"Could not {doing}: there is no Keystone at that address.",
-            hint="OS_AUTH_URL (or auth_url in clouds.yaml) should end in /v3.",
+            hint=_AUTH_URL,
             http_status=404,
         )
     return errors.ServerError(
@@ -110,6 +116,21 @@ def place(problem: BaseException) -> str:
     """scheme://host:port that the exception is about."""
     found = re.search(r"(?:https?|wss?)://[^\s/?#'\"]+", redact(str(problem)))
     return found.group() if found else "the site"
+
+
+def host_of(url: str) -> str | None:
+    """The host of an http or https URL; None for what is none."""
+    try:
+        parts = urlsplit(url)
+        return parts.hostname if parts.scheme in {"http", "https"} and parts.port != 0 else None
+    except ValueError:
+        return None
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the URL is on this machine."""
+    host = host_of(url) or ""
+    return host in {"localhost", "::1"} or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
 
 
 def cause(problem: BaseException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from typing import Any
 
@@ -15,6 +16,8 @@ from chi_edge_lab import __version__, errors
 from chi_edge_lab.sites.hub import hub_plugin, hub_token
 from chi_edge_lab.sites.refusals import brief, explain
 from chi_edge_lab.sites.settings import Settings
+
+log = logging.getLogger(__name__)
 
 TIMEOUT = 60.0  # seconds without a byte from the site, where a request says nothing else
 _CONNECTIONS = 32  # kept open at a time; the server extension's thread pool is smaller
@@ -39,7 +42,18 @@ class EdgeSession(Session):
         self._renewal = threading.Lock()
 
     def get_auth_headers(self, auth: Any = None, **options: Any) -> Any:
-        headers = super().get_auth_headers(auth, **options)
+        try:
+            headers = super().get_auth_headers(auth, **options)
+        except ksa.EmptyCatalog:
+            raise
+        except (
+            ksa.EndpointNotFound
+        ) as problem:  # no catalogue is read to log in: it is Keystone that is not there
+            raise _no_keystone(auth or self.auth, problem) from None
+        except (ksa.ClientException, OSError, errors.EdgeLabError):
+            raise
+        except Exception as problem:  # noqa: BLE001 - keystoneauth trips over an answer that is not Keystone's
+            raise _no_keystone(auth or self.auth, problem) from None
         self._handed_out.token = (headers or {}).get("X-Auth-Token")
         return headers
 
@@ -184,6 +198,10 @@ class Login:
             yield
         except (ksa.ClientException, OSError) as problem:
             raise explain(problem, f"log in to {self.site}") from None
+        except errors.EdgeLabError:
+            raise
+        except Exception as problem:  # noqa: BLE001 - keystoneauth trips over an answer that is not Keystone's
+            raise explain(_no_keystone(self.session.auth, problem), f"log in to {self.site}") from None
 
     def _no_service(self, service_type: str) -> errors.NoContainerService:
         regions = self.regions()
@@ -262,6 +280,11 @@ def _plugin(settings: Settings) -> Any:
             f"The credentials in {settings.source} cannot be used ({settings.auth_type}): {brief(problem)}",
             hint="Source a fresh openrc file, or make an application credential.",
         ) from None
+
+
+def _no_keystone(auth: Any, problem: Exception) -> ksa.DiscoveryFailure:
+    log.debug("what answers is not a Keystone", exc_info=problem)
+    return ksa.DiscoveryFailure(str(getattr(auth, "auth_url", "") or ""))
 
 
 def _any_of(names: list[str]) -> str:

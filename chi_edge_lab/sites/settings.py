@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from chi_edge_lab import errors
+from chi_edge_lab.sites.redact import redact
+from chi_edge_lab.sites.refusals import host_of, is_loopback
 
 Kind = Literal["local", "cloud", "environment", "hub", "python-chi"]
 
@@ -128,9 +129,7 @@ def from_environment(environ: Mapping[str, str] | None = None) -> Settings | Non
 
 def _lent_reservation(environ: Mapping[str, str], auth_url: str) -> str | None:
     """The standing reservation that `chi-edge-lab site env` exports; not sent to a cloud that is logged in to later."""
-    if urlsplit(auth_url).hostname not in {"127.0.0.1", "::1", "localhost"}:
-        return None
-    return environ.get("CHI_EDGE_LAB_RESERVATION_ID") or None
+    return (environ.get("CHI_EDGE_LAB_RESERVATION_ID") or None) if is_loopback(auth_url) else None
 
 
 def plain_interface(value: str | None) -> str:
@@ -144,7 +143,7 @@ def complete(settings: Settings, spell: Any = str) -> Settings:
     `spell` turns an option's name into what the person wrote (`OS_PASSWORD`, `password`).
 
     Raises:
-        errors.BadCredentials: something needed is missing.
+        errors.BadCredentials: something needed is missing, or the address is none.
     """
     auth = {key: str(value) for key, value in settings.auth.items() if value not in (None, "")}
     auth_type = _auth_type(settings.auth_type, auth)
@@ -170,6 +169,11 @@ def complete(settings: Settings, spell: Any = str) -> Settings:
     if "project_name" in auth and not {"project_domain_id", "project_domain_name"} & auth.keys():
         auth["project_domain_id"] = "default"
     _check_gaps(settings, auth_type, auth, spell)
+    if host_of(auth["auth_url"]) is None:
+        raise errors.BadCredentials(
+            f"The {spell('auth_url')} of {settings.source} is not a URL: {redact(auth['auth_url'])[:100]!r}.",
+            hint="It looks like https://chi.edge.chameleoncloud.org:5000/v3.",
+        )
     if isinstance(settings.verify, str) and not Path(settings.verify).exists():
         raise errors.BadCredentials(
             f"The CA file of {settings.source} is not there: {settings.verify}.",

@@ -19,6 +19,7 @@ from chi_edge_lab.sites.redact import redact
 _LONGEST = 500  # characters of a site's own words
 _REQUEST_ID = re.compile(r"req-[0-9A-Za-z-]{1,64}")
 _CORRELATION = re.compile(r"Error Correlation id is: ([0-9a-fA-F-]{8,64})")
+_NO_CONTAINER = re.compile(r"Container (\S+) could not be found\.?$")
 _INVALID_STATE = re.compile(r"^Cannot \w+ container \S+ in \w+ state")
 
 _REASONS = {
@@ -104,6 +105,12 @@ def _of_answer(answer: Answer, doing: str) -> errors.SiteError:
             message, hint="The site's policy keeps this for others; its operators can change that.", **facts
         )
     if status == 404:
+        if _names_what_is_done(text, doing):
+            return errors.NotFound(
+                f"Could not {doing}: there is none of that name or id in this project.",
+                hint="`list_containers()` shows what there is.",
+                **facts,
+            )
         return errors.NotFound(message, **facts)
     if status == 409:
         if code.startswith("container.invalid-state-exception") or _INVALID_STATE.match(text):
@@ -121,6 +128,15 @@ def _of_answer(answer: Answer, doing: str) -> errors.SiteError:
 _HINT_500 = "If it happens again, tell the site's operators the request id."
 _HINT_GATEWAY = "The service behind it is down or slow: try again in a minute."
 _HINTS = {502: _HINT_GATEWAY, 503: _HINT_GATEWAY, 504: _HINT_GATEWAY}
+
+
+def _names_what_is_done(text: str, doing: str) -> bool:
+    """Whether the site says no more than that the container of `doing` is not there.
+
+    The k8s driver also says it of a container without a pod, with `%(container)s` for a name: that one exists.
+    """
+    found = _NO_CONTAINER.match(text)
+    return found is not None and f"container {found.group(1)!r}" in doing
 
 
 def _words_of(body: bytes) -> tuple[str, str]:

@@ -311,7 +311,9 @@ def test_an_image_can_be_added_and_removed(shared: OwnSite, tmp_path: Path) -> N
     assert missing.returncode == 1
     assert "missing.tar cannot be read: No such file or directory." in missing.stderr
     archive.write_text("no tar")
-    assert shared.run("images", "--add", name, str(archive)).returncode == 1
+    refused = shared.run("images", "--add", name, str(archive))
+    assert refused.returncode == 1
+    assert len(refused.stderr.splitlines()) == 1
 
 
 def test_only_the_administrator_changes_images(shared: OwnSite) -> None:
@@ -379,6 +381,20 @@ def test_a_wrong_command_line_is_exit_code_2(own: OwnSite, arguments: list[str])
     assert subprocess.run(
         [sys.executable, "-m", "chi_edge_lab.local", *arguments], capture_output=True, text=True
     ).returncode == 2  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", [["stop", "--bogus"], ["destroy", "extra"]])
+def test_a_wrong_option_shows_the_usage_of_its_command(own: OwnSite, arguments: list[str]) -> None:
+    done = own.run(*arguments)
+    assert done.returncode == 2
+    assert f"usage: chi-edge-lab site {arguments[0]} " in done.stderr
+    assert f"unrecognized arguments: {arguments[1]}" in done.stderr
+
+
+def test_without_a_command_it_lists_them() -> None:
+    done = subprocess.run([sys.executable, "-m", "chi_edge_lab.local"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "say whether the site runs" in done.stderr
 
 
 def test_destroy_leaves_nothing(own: OwnSite) -> None:

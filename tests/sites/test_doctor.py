@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
@@ -65,3 +67,10 @@ def test_a_site_that_is_ill(faulty: FaultySite, monkeypatch: pytest.MonkeyPatch)
         "GET", "/v1/quotas/0123456789abcdef0123456789abcdef", {"containers": {"limit": 2, "in_use": 2}}
     )
     assert states(examine())["quota"] == "warn"
+
+
+def test_a_broken_clouds_yaml_is_told_though_it_is_not_used(env: dict[str, str]) -> None:
+    Path(os.environ["OS_CLIENT_CONFIG_FILE"]).write_text("clouds: [")
+    found = states(examine())
+    assert found["clouds.yaml"] == "warn"
+    assert "bad" not in found.values()

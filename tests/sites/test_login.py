@@ -176,6 +176,84 @@ def test_a_keystone_that_is_none(
     assert "hunter2secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("auth_type", ["password", "v3password", "v3applicationcredential", "v3token"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"name": "not a Keystone", "version": "0.1.0", "auth_url": "x"},
+        {"versions": {"values": "x"}},
+        {"versions": [5]},
+        {"version": {}},
+        {"token": 5},
+        {"token": {"catalog": 5}},
+        [1, "two"],
+        5,
+        None,
+        "text",
+        b"<html><body>hello</body></html>",
+        b"\xff\xfe",
+        b"",
+    ],
+    ids=lambda body: repr(body)[:25],
+)
+def test_what_answers_is_no_keystone(
+    faulty: FaultySite, monkeypatch: pytest.MonkeyPatch, body: object, auth_type: str
+) -> None:
+    for path in ("/", "/v3", "/v3/", "/v2.0"):
+        faulty.say("GET", path, Reply(200, body))
+    for path in ("/v3/auth/tokens", "/auth/tokens", "/v2.0/tokens"):
+        faulty.say("POST", path, Reply(201, body, {"X-Subject-Token": "t"}))
+    for name, value in faulty.env().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("OS_AUTH_TYPE", auth_type)
+    monkeypatch.setenv("OS_APPLICATION_CREDENTIAL_ID", "i")
+    monkeypatch.setenv("OS_APPLICATION_CREDENTIAL_SECRET", "s")
+    monkeypatch.setenv("OS_TOKEN", "t")
+    if auth_type == "password":  # asks which versions there are
+        monkeypatch.setenv("OS_AUTH_URL", faulty.url + "/")
+    with pytest.raises(errors.Unreachable) as caught:
+        sites.login()
+    assert "does not answer as Keystone does" in str(caught.value)
+    assert "usually ends in /v3" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "url", ["nonsense", "127.0.0.1:5000/v3", "ftp://x/v3", "http://", "http://[::1/v3", "http://x:port/v3"]
+)
+def test_an_address_that_is_none(env: dict[str, str], monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("OS_AUTH_URL", url)
+    with pytest.raises(errors.BadCredentials, match=r"OS_AUTH_URL of OS_.* is not a URL") as caught:
+        sites.login()
+    assert repr(url) in caught.value.message
+    assert "https://" in caught.value.hint
+
+
+def test_a_local_site_that_has_stopped(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OS_AUTH_URL", "http://127.0.0.1:1/identity/v3")
+    with pytest.raises(errors.Unreachable) as caught:
+        sites.login()
+    assert "`chi-edge-lab site start` starts it again" in caught.value.hint
+
+
+def test_no_clouds_yaml_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clouds_file().unlink()
+    monkeypatch.setenv("OS_CLOUD", "mycloud")
+    with pytest.raises(errors.NoSite, match=r"There is no clouds\.yaml") as caught:
+        sites.login()
+    assert str(tmp_path / "clouds.yaml") in caught.value.hint
+
+
+def test_a_clouds_yaml_with_a_syntax_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    clouds_file().write_text("clouds: [\n")
+    monkeypatch.setenv("OS_CLOUD", "mycloud")
+    with pytest.raises(
+        errors.LoginError, match=r"clouds\.yaml has a syntax error: line 2, column 1"
+    ) as caught:
+        sites.login()
+    assert "OS_CLIENT_CONFIG_FILE" in caught.value.hint
+    assert "has a syntax error" in _refusal(lambda: sites.use_site("mycloud")).hint
+
+
 def test_an_application_credential(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     login = sites.login()
     user = login.session.get_user_id()
@@ -247,6 +325,7 @@ def test_a_local_site_that_does_not_start(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(errors.LocalSiteError, match="The local site did not start: ") as caught:
         sites.login("local")
     assert "Traceback" not in str(caught.value)
+    assert "Set CHI_EDGE_LAB_HOME to a directory of your own" in caught.value.hint
 
 
 def test_chi_edge_needs_credentials_for_it(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,3 +364,14 @@ def test_importing_costs_next_to_nothing() -> None:
 
 def _root() -> Path:
     return Path(__file__).resolve().parents[2]
+
+
+def test_names_of_the_package() -> None:
+    import chi_edge_lab
+
+    assert "TYPE_CHECKING" not in dir(chi_edge_lab)
+    assert {*chi_edge_lab.__all__} <= {*dir(chi_edge_lab)}
+    assert all(hasattr(chi_edge_lab, name) for name in dir(chi_edge_lab))
+    assert not hasattr(chi_edge_lab, "nonsense")
+    with pytest.raises(ImportError, match=r"container part of python-chi only, no lease: .*from chi import"):
+        from chi_edge_lab import lease  # type: ignore[attr-defined]  # noqa: F401

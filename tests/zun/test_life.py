@@ -73,8 +73,10 @@ def test_life(real: Client, made: Container) -> None:
     while uuid in [one.uuid for one in real.list_containers()]:
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    with pytest.raises(errors.NotFound, match="could not be found"):
+    with pytest.raises(errors.NotFound, match="there is none of that name or id in this project") as caught:
         real.get_container(uuid)
+    assert "list_containers()" in caught.value.hint
+    assert str(caught.value).count(uuid) == 1
 
 
 def test_inside(real: Client, made: Container) -> None:

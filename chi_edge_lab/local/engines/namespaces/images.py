@@ -278,6 +278,8 @@ def _check_rootfs(path: Path, max_members: int, max_bytes: int) -> None:
                     raise EngineError("The image has more files or bytes than this site allows.")
                 names.add(member.name.removeprefix("./").strip("/").partition("/")[0])
                 tar.members.clear()  # type: ignore[attr-defined]  # else it keeps them all
+    except tarfile.ReadError as error:  # its text has a line for each compression that was tried
+        raise EngineError("This is not a tar of a root file system, plain or compressed.") from error
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
         raise EngineError(f"This is not a tar of a root file system: {error}.") from error
     if "manifest.json" in names and not names & {"bin", "usr", "etc"}:
