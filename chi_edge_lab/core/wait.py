@@ -11,6 +11,7 @@ from chi_edge_lab.errors import (
     BadInput,
     ContainerFailed,
     ContainerGone,
+    EdgeLabError,
     NotFound,
     ServerError,
     TooManyRequests,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 POLL_FIRST = 0.05  # seconds; a local container starts in about this time
 POLL_LONGEST = 0.4  # seconds; with the request itself a change is seen within 0.5 s
 POLL_GROWTH = 1.25
+STOPPING_FOR = 3.0  # seconds for which a stop may still turn out to be a delete
 SICK_FOR = 60.0  # seconds for which a site that does not answer, or answers 5xx, is asked again
 
 STATUSES = (
@@ -54,6 +56,25 @@ def failure(container: Container) -> ContainerFailed:
         f"Container {label(container)} is in {container.status}: {said.rstrip('.')}.",
         status_reason=reason or None,
     )
+
+
+def is_going(client: Client, uuid: str) -> bool:
+    """Whether the container is deleted, or about to be (a delete begins as a stop, which is waited out
+    briefly).
+    """
+    until = time.monotonic() + STOPPING_FOR
+    while True:
+        try:
+            container = client.get_container(uuid)
+        except NotFound:
+            return True
+        except EdgeLabError:
+            return False  # the site is ill: whoever asks has an error of its own
+        if container.status in {"Deleting", "Deleted"} or container.task_state == "container_deleting":
+            return True
+        if container.task_state != "container_stopping" or time.monotonic() > until:
+            return False
+        time.sleep(POLL_LONGEST)
 
 
 def label(container: Container) -> str:
