@@ -24,8 +24,8 @@ from chi_edge_lab.errors import (
     ExecTimeout,
     InvalidState,
     NoShell,
-    NotFound,
     NoTemporaryPlace,
+    NotFound,
     ServerError,
 )
 
