@@ -9,14 +9,13 @@ and Ctrl-C ends it with a sentence of what state things are in.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from chi_edge_lab import core, display
 from chi_edge_lab.core.progress import Cancel, OnProgress
-from chi_edge_lab.errors import BadInput, Conflict, ExecTimeout, NotFound
+from chi_edge_lab.errors import BadInput, Conflict, ContainerGone, ExecTimeout, NotFound
 from chi_edge_lab.exitcode import ExitCode
 from chi_edge_lab.twins import AsyncTwins
 
@@ -98,6 +97,7 @@ class Container(AsyncTwins):
         self._status: str | None = None
         self._created_at: datetime | None = None
         self._site: Client | None = None
+        self._deleted: str | None = None  # the id that it had
 
     @classmethod
     def from_zun_container(cls, zun_container: Any) -> Container:
@@ -169,9 +169,11 @@ class Container(AsyncTwins):
         return self._created_at
 
     def __repr__(self) -> str:
-        return (
-            f"<Container {self.name!r} {self._status or 'not submitted'}{f' {self.id}' if self.id else ''}>"
-        )
+        return f"<Container {self.name!r} {self._status or self._absent}{f' {self.id}' if self.id else ''}>"
+
+    @property
+    def _absent(self) -> str:
+        return "deleted" if self._deleted else "not submitted"
 
     def _repr_mimebundle_(self, **_kwargs: Any) -> dict[str, str]:
         """The last known state, for a saved notebook: static, and without environment variables."""
@@ -180,8 +182,8 @@ class Container(AsyncTwins):
     def _rows(self, status: str | None, reason: str | None = None) -> dict[str, Any]:
         rows = {
             "Container": self.name,
-            "ID": self.id or "not submitted",
-            "Status": status or "not submitted",
+            "ID": self.id or self._absent,
+            "Status": status or self._absent,
             "Reason": reason,
             "Image": self.image_ref,
             "Created at": self._created_at,
@@ -192,6 +194,11 @@ class Container(AsyncTwins):
         return {name: value for name, value in rows.items() if value not in (None, "")}
 
     def _there(self) -> str:
+        if self._deleted:
+            raise ContainerGone(
+                f"Container {self.name!r} was deleted (it was {self._deleted}).",
+                hint="submit() makes a new one.",
+            )
         if self.id is None:
             raise BadInput(f"Container {self.name!r} is not on the site yet.", hint="Call submit() first.")
         return self.id
@@ -234,25 +241,26 @@ class Container(AsyncTwins):
                     hint="Delete it first, or make another.",
                 )
             self.id = None
-            found = core.create.create(
-                self.client,
-                name=self.name,
-                image=self.image_ref,
-                command=self.command,
-                environment=self.environment,
-                exposed_ports=self.exposed_ports,
-                reservation_id=self.reservation_id,
-                start=self.start,
-                timeout=limit,
-                wait_until_running=wait_for_active,
-                runtime=self.runtime,
-                workdir=self.workdir,
-                interactive=self.command in (None, "", []) or None,
-                device_profiles=self.device_profiles or None,
-                on_progress=on_progress or display.stages(self.name),
-                cancel=cancel,
-                on_created=self._become,
-            )
+            with display.stages(self.name) as shown:
+                found = core.create.create(
+                    self.client,
+                    name=self.name,
+                    image=self.image_ref,
+                    command=self.command,
+                    environment=self.environment,
+                    exposed_ports=self.exposed_ports,
+                    reservation_id=self.reservation_id,
+                    start=self.start,
+                    timeout=limit,
+                    wait_until_running=wait_for_active,
+                    runtime=self.runtime,
+                    workdir=self.workdir,
+                    interactive=self.command in (None, "", []) or None,
+                    device_profiles=self.device_profiles or None,
+                    on_progress=on_progress or shown,
+                    cancel=cancel,
+                    on_created=self._become,
+                )
             self._become(found)
         if show:
             self.show(show)
@@ -266,7 +274,7 @@ class Container(AsyncTwins):
             return None
 
     def _become(self, found: zun.Container) -> None:
-        self.id, self._status = found.uuid, found.status
+        self.id, self._status, self._deleted = found.uuid, found.status, None
         if found.created_at is not None:
             self._created_at = found.created_at
 
@@ -278,6 +286,7 @@ class Container(AsyncTwins):
             return
         if not core.lifecycle.delete(self.client, self.id, cancel=cancel):
             display.say(f"Container {self.name} was deleted already.")
+        self._deleted = self.id
         self.id = self._status = self._created_at = None
 
     def wait(
@@ -292,10 +301,11 @@ class Container(AsyncTwins):
         """
         show, timeout = _wait_arguments(args, show, timeout)
         _known_show(show)
-        found = core.wait.wait(
-            self.client, self._there(), status, timeout=_limit(timeout, "timeout"),
-            on_progress=on_progress or display.stages(self.name), cancel=cancel,
-        )  # fmt: skip
+        with display.stages(self.name) as shown:
+            found = core.wait.wait(
+                self.client, self._there(), status, timeout=_limit(timeout, "timeout"),
+                on_progress=on_progress or shown, cancel=cancel,
+            )  # fmt: skip
         self._status = found.status
 
     def show(self, type: str = "text", wait_for_active: bool = False) -> None:  # noqa: A002
@@ -354,9 +364,11 @@ class Container(AsyncTwins):
         """Upload a local file or folder into the existing folder `remote_dest`, under its own name: whole
         and verified, or not at all.
         """
-        core.transfer.upload(
-            self.client, self._there(), source, remote_dest, on_progress=on_progress, cancel=cancel
-        )
+        uuid = self._there()
+        with display.transfer("Uploading", source) as shown:
+            core.transfer.upload(
+                self.client, uuid, source, remote_dest, on_progress=on_progress or shown, cancel=cancel
+            )
 
     def download(
         self,
@@ -369,15 +381,17 @@ class Container(AsyncTwins):
         """Download into the local folder `dest`: a file under its own name, of a folder what is in it (as
         on CHI@Edge). Whole and verified, or not at all.
         """
-        core.transfer.download(
-            self.client,
-            self._there(),
-            remote_source,
-            dest,
-            content_only=True,
-            on_progress=on_progress,
-            cancel=cancel,
-        )
+        uuid = self._there()
+        with display.transfer("Downloading", remote_source) as shown:
+            core.transfer.download(
+                self.client,
+                uuid,
+                remote_source,
+                dest,
+                content_only=True,
+                on_progress=on_progress or shown,
+                cancel=cancel,
+            )
 
     def logs(self, stdout: bool = True, stderr: bool = True, *, tail: int | None = None) -> str:
         """What it has printed, the last `tail` lines (default 10 000). CHI@Edge cannot tell stdout from
@@ -435,18 +449,19 @@ def create_container(
         extra.get("device_profiles"),
     )
     container._site = client
-    found = core.create.create(
-        client,
-        name=name,
-        image=image or "",
-        exposed_ports=exposed_ports,
-        reservation_id=reservation_id,
-        start=start,
-        hints=hints,
-        timeout=_limit(start_timeout, "start_timeout") or DEFAULT_START_TIMEOUT,
-        on_progress=display.stages(name),
-        **extra,
-    )
+    with display.stages(name) as shown:
+        found = core.create.create(
+            client,
+            name=name,
+            image=image or "",
+            exposed_ports=exposed_ports,
+            reservation_id=reservation_id,
+            start=start,
+            hints=hints,
+            timeout=_limit(start_timeout, "start_timeout") or DEFAULT_START_TIMEOUT,
+            on_progress=shown,
+            **extra,
+        )
     container._become(found)
     return container
 
@@ -509,7 +524,9 @@ def upload(container_ref: str, source: str, dest: str) -> dict[str, Any]:
     Returns what was done.
     """
     client = _client()
-    done = core.transfer.upload(client, _uuid(client, container_ref), source, dest)
+    uuid = _uuid(client, container_ref)
+    with display.transfer("Uploading", source) as shown:
+        done = core.transfer.upload(client, uuid, source, dest, on_progress=shown)
     return {"path": done.path, "files": done.files, "size": done.size, "sha256": done.sha256}
 
 
@@ -518,7 +535,9 @@ def download(container_ref: str, source: str, dest: str) -> None:
     all.
     """
     client = _client()
-    core.transfer.download(client, _uuid(client, container_ref), source, dest, content_only=True)
+    uuid = _uuid(client, container_ref)
+    with display.transfer("Downloading", source) as shown:
+        core.transfer.download(client, uuid, source, dest, content_only=True, on_progress=shown)
 
 
 def wait_for_active(container_ref: str, timeout: float | None = 60 * 2) -> Container:
@@ -526,10 +545,11 @@ def wait_for_active(container_ref: str, timeout: float | None = 60 * 2) -> Conta
     TimeoutError), ContainerFailed.
     """
     client = _client()
-    found = core.wait.wait(
-        client, _uuid(client, container_ref), "Running", timeout=_limit(timeout, "timeout"),
-        on_progress=display.stages(str(container_ref)),
-    )  # fmt: skip
+    with display.stages(str(container_ref)) as shown:
+        found = core.wait.wait(
+            client, _uuid(client, container_ref), "Running", timeout=_limit(timeout, "timeout"),
+            on_progress=shown,
+        )  # fmt: skip
     return Container._of(found, client)
 
 
@@ -568,6 +588,12 @@ def _run(
     on_output: Callable[[str], None] | None, cancel: Cancel | None,
 ) -> dict[str, Any]:  # fmt: skip
     core.validate.argv(command)
+    syntax = core.validate.shell_syntax(command)
+    if syntax is not None:
+        display.warn(
+            f"No shell interprets {syntax} in this command: the program gets it as an argument. "
+            "For pipes, redirections, several commands and variables use sh -c '...'; where it is meant literally, quote it."
+        )
     try:
         result = core.execute.execute(
             client, uuid, command, timeout=timeout, on_output=on_output, cancel=cancel
@@ -575,10 +601,9 @@ def _run(
     except ExecTimeout as error:
         if timeout is not None:
             raise
-        warnings.warn(
+        display.warn(
             f"{error.message} Its output so far is returned. "
-            "Use run(), or execute(..., timeout=seconds), to wait for its end.",
-            stacklevel=3,
+            "Use run(), or execute(..., timeout=seconds), to wait for its end."
         )
         return {"output": error.output, "exit_code": None, "exec_id": None, "proxy_url": None}
     return {"output": result.output, "exit_code": result.exit_code, "exec_id": None, "proxy_url": None}

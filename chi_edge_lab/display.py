@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import html
 import sys
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from chi_edge_lab.core.progress import OnProgress, Progress
+
+QUIET_FOR = 1.0  # seconds of a transfer before it shows itself
+NAME_LONGEST = 24  # characters of a file's name, so that the line fits a terminal
+PACKAGE = "chi_edge_lab."
 
 
 def in_notebook() -> bool:
@@ -33,24 +39,78 @@ def say(text: str) -> None:
         _write(text + "\n")
 
 
-def stages(label: str) -> OnProgress | None:
-    """A callback that prints each stage once with the time it began ("web: requested · scheduled 0.3 s ·
-    running 1.2 s"); None where nobody reads.
+@contextmanager
+def stages(label: str) -> Iterator[OnProgress | None]:
+    """A callback that adds each stage with the time it began to one line ("web: requested -> scheduled 0.1 s
+    -> running 1.2 s"), which ends with the block; None where nobody reads.
     """
     if not is_watched():
-        return None
+        yield None
+        return
     seen: list[str] = []
 
     def show(progress: Progress) -> None:
         if progress.stage in seen:
             return
-        text = progress.message if not seen else f" · {progress.message} {progress.elapsed:.1f} s"
-        _write(f"{label}: {text}" if not seen else text)
+        _write(f" -> {progress.stage} {progress.elapsed:.1f} s" if seen else f"{label}: {progress.stage}")
         seen.append(progress.stage)
-        if progress.stage in {"running", "done"}:
+
+    try:
+        yield show
+    finally:
+        if seen:
             _write("\n")
 
-    return show
+
+@contextmanager
+def transfer(doing: str, path: object) -> Iterator[OnProgress | None]:
+    """A callback that keeps one line up to date with bytes, rate and the time left; None where nobody
+    reads. What is over within a second shows nothing.
+    """
+    if not is_watched():
+        yield None
+        return
+    name = str(path).rstrip("/").rpartition("/")[2] or str(path)
+    name = name if len(name) <= NAME_LONGEST else f"{name[: NAME_LONGEST - 3]}..."
+    written = 0
+
+    def show(progress: Progress) -> None:
+        nonlocal written
+        if progress.elapsed < QUIET_FOR:
+            return
+        line = f"{doing} {name}: {_so_far(progress)}"
+        _write("\r" + line.ljust(written))  # blanks over what is left of a longer line
+        written = len(line)
+
+    try:
+        yield show
+    finally:
+        if written:
+            _write("\n")
+
+
+def _so_far(progress: Progress) -> str:
+    done, total, seconds = progress.done, progress.total, progress.stage_elapsed
+    if done is None or not total:
+        return progress.message
+    if progress.stage == "done":
+        return f"{_megabytes(total)} MB in {progress.elapsed:.1f} s, {progress.message}"
+    text = f"{_megabytes(done)} of {_megabytes(total)} MB, {100 * done // total} %"
+    if done and seconds > 0:
+        text += f", {_megabytes(done / seconds)} MB/s, {seconds * (total - done) / done:.0f} s left"
+    return text
+
+
+def _megabytes(size: float) -> str:
+    return f"{size / 1e6:.1f}"
+
+
+def warn(text: str) -> None:
+    """A UserWarning that names the line outside of this package which led to it."""
+    level, frame = 1, sys._getframe(0)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(PACKAGE):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, stacklevel=level)
 
 
 def _write(text: str) -> None:

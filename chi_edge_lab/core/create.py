@@ -203,6 +203,11 @@ def _follow(
     except ContainerFailed as error:
         if error.code == "container-failed" and _names_image(error.status_reason or ""):
             raise _image_missing(client, request.image, error.message, error.request_id) from error
+        if error.hint:  # the same, with the names of what was asked for
+            error.hint = wait.advice(
+                error.message, image=request.image, command=request.command,
+                reservation=(request.hints or {}).get("reservation"),
+            )  # fmt: skip
         raise
 
 

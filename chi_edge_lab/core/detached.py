@@ -8,12 +8,12 @@ ends quickly is started, waited for, read and cleaned up by a single exec.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from chi_edge_lab.core import shell
-from chi_edge_lab.errors import ContainerFailed, FileError, NoTemporaryPlace
+from chi_edge_lab.errors import ContainerFailed, EdgeLabError, FileError, NoTemporaryPlace
 
 if TYPE_CHECKING:
     from chi_edge_lab.zun import Client
@@ -55,6 +55,17 @@ read -r p <pid;kill -TERM "$p" 2>/dev/null;i=0
 while kill -0 "$p" 2>/dev/null&&[ $i -lt 20 ]&&[ ! -s code ];do
 i=$((i+1));sleep 0.1 2>/dev/null||sleep 1;done
 kill -KILL "$p" 2>/dev/null;exit 0"""
+
+# Where the starter was given up before it said where the command is: it may just be making its directory ($1)
+_ABANDON = f"""n=0;while [ $n -lt 10 ];do {shell.FIND_PLACE}[ -s "$d/$1/pid" ]&&break 2;done
+n=$((n+1));sleep 0.1 2>/dev/null||sleep 1;done
+[ -d "$d/$1" ]||exit 0
+t=$d/$1;(set -- "$t"
+{_KILL}
+)
+rm -rf -- "$t";exit 0"""
+ENDED = "The command was ended in the container and its files were removed."
+_NOT_ENDED = "The command may go on in the container: it could not be ended"
 
 
 @dataclass
@@ -109,6 +120,12 @@ class Detached:
             self.kept = False
             shell.run(self.client, self.uuid, 'rm -rf -- "$1"', self.place)
 
+    def end(self) -> str:
+        """`kill` and `discard` for whoever gives it up; a sentence of how that went. Raises nothing, as
+        there is an error on its way already.
+        """
+        return _ended(self.kill, self.discard)
+
     def _lost(self) -> ContainerFailed:
         return ContainerFailed(
             f"The command was lost in container {self.uuid}: its process or its files are gone.",
@@ -122,14 +139,19 @@ def start(
     """Start a command and wait for its end for at most `patience` seconds (default: what the site's exec
     limit allows).
 
-    Raises NoShell, FileError (no directory can be written), InvalidState and the client's errors.
+    Raises NoShell, FileError (no directory can be written), InvalidState and the client's errors. Ctrl-C
+    ends the command.
     """
     allowed = max(
         1.0, client.dialect.exec_seconds - 2.0
     )  # the rest is for starting, reading and the way back
     wait = max(1, round(allowed if patience is None else min(patience, allowed)))
     name = f".chi-edge-lab-run-{secrets.token_hex(6)}"
-    reply = shell.run(client, uuid, _START, name, str(wait), str(PIECE // _BLOCK), *argv)
+    try:
+        reply = shell.run(client, uuid, _START, name, str(wait), str(PIECE // _BLOCK), *argv)
+    except KeyboardInterrupt:
+        said = _ended(lambda: shell.run(client, uuid, _ABANDON, name))
+        raise KeyboardInterrupt(f"Interrupted. {said}") from None
     if reply.code == _NO_PLACE:
         raise NoTemporaryPlace(shell.NO_PLACE)
     if reply.code != 0:
@@ -139,6 +161,17 @@ def start(
     run._first = data
     run.kept = code == "-" or size > PIECE
     return run
+
+
+def _ended(*steps: Callable[[], object]) -> str:
+    try:
+        for step in steps:
+            step()
+    except KeyboardInterrupt:
+        return f"{_NOT_ENDED}, as this was interrupted again."
+    except EdgeLabError as error:
+        return f"{_NOT_ENDED} ({error.message.rstrip('.')})."
+    return ENDED
 
 
 def _head(output: bytes) -> tuple[str, int, str, bytes]:

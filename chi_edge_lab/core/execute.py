@@ -10,13 +10,24 @@ from __future__ import annotations
 import codecs
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chi_edge_lab.core import detached, shell, validate
+from chi_edge_lab.core import detached, shell, validate, wait
 from chi_edge_lab.core.progress import Cancel, Reporter
-from chi_edge_lab.errors import Cancelled, ExecTimeout, NoShell, NoTemporaryPlace
+from chi_edge_lab.errors import (
+    Cancelled,
+    ContainerFailed,
+    ContainerGone,
+    ExecTimeout,
+    InvalidState,
+    NoShell,
+    NoTemporaryPlace,
+    NotFound,
+    ServerError,
+)
 
 if TYPE_CHECKING:
     from chi_edge_lab.zun import Client
@@ -67,13 +78,14 @@ def execute(
     `timeout` is in seconds; None is the site's own limit for exec, `math.inf` waits to the end. A command
     that has not ended by then goes on and StillRunning (an ExecTimeout) is raised. `on_output` gets the text
     as it comes. A true `cancel`, and Ctrl-C, kill the command. A program that is not there ends with 127 (126
-    or -1 where the image has no shell).
+    or -1 where the image has no shell). Raises ContainerGone when the container is deleted meanwhile.
     """
     argv = validate.argv(command)
     began = time.monotonic()
     patience = _FIRST_OUTPUT if on_output is not None or cancel is not None else timeout
     try:
-        run = detached.start(client, uuid, argv, patience=patience)
+        with _while_there(client, uuid):
+            run = detached.start(client, uuid, argv, patience=patience)
     except (NoShell, NoTemporaryPlace):
         return execute_raw(client, uuid, command)
     limit = client.dialect.exec_seconds if timeout is None else timeout
@@ -118,24 +130,25 @@ def finish(
     began, pause = time.monotonic(), POLL_FIRST
     try:
         while True:
-            piece = run.read()
+            with _while_there(run.client, run.uuid):
+                piece = run.read()
             output.add(piece)
             if run.finished:
                 break
             if timeout is not None and time.monotonic() - began >= timeout and run.exit_code is None:
                 raise StillRunning(
                     "The command has not ended in time and goes on in the container.",
-                    hint="Use run_long (Container.run) to wait for its end.", output=output.text, run=run,
+                    hint="Use run() to wait for its end.", output=output.text, run=run,
                 )  # fmt: skip
             pause = POLL_FIRST if piece else min(pause * 1.5, POLL_LONGEST)
             if run.taken >= run.size:
-                reporter.sleep(pause, "The command was ended in the container.")
+                reporter.sleep(pause, "")
             else:
-                reporter.check("The command was ended in the container.")
-    except (KeyboardInterrupt, Cancelled):
-        run.kill()
-        run.discard()
-        raise
+                reporter.check("")
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"Interrupted. {run.end()}") from None
+    except Cancelled:
+        raise Cancelled(f"Cancelled. {run.end()}") from None
     output.end()
     run.discard()
     assert run.exit_code is not None
@@ -143,13 +156,38 @@ def finish(
 
 
 def execute_raw(client: Client, uuid: str, command: str | Sequence[str]) -> ExecResult:
-    """Zun's own exec, one request. Raises ExecTimeout (with what was printed) when the site stops waiting."""
-    text, exit_code = shell.raw_exec(client, uuid, command if isinstance(command, str) else _join(command))
+    """Zun's own exec, one request. Raises ExecTimeout (with what was printed) when the site stops waiting,
+    ContainerGone. Ctrl-C cannot end the command.
+    """
+    line = command if isinstance(command, str) else _join(command)
+    try:
+        with _while_there(client, uuid):
+            text, exit_code = shell.raw_exec(client, uuid, line)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            "Interrupted. The command may go on in the container: nothing there can end it."
+        ) from None
     if exit_code is None:
         error = shell.timed_out()
         error.output = text
         raise error
     return ExecResult(text, exit_code, text.encode("utf-8", "surrogateescape"))
+
+
+@contextmanager
+def _while_there(client: Client, uuid: str) -> Iterator[None]:
+    """Turn what an exec says of a container that is deleted under it into ContainerGone: the site cuts the
+    exec off, which looks like its time limit.
+    """
+    try:
+        yield
+    except (ExecTimeout, NotFound, InvalidState, ContainerFailed, ServerError) as error:
+        if not isinstance(error, NotFound) and not wait.is_going(client, uuid):
+            raise
+        raise ContainerGone(
+            f"Container {uuid} was deleted while a command ran in it.", hint="Its reservation may have ended.",
+            request_id=error.request_id,
+        ) from error  # fmt: skip
 
 
 class _Output:

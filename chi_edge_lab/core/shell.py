@@ -107,7 +107,7 @@ def timed_out(request_id: str | None = None) -> ExecTimeout:
     """The error for a site that stopped waiting."""
     return ExecTimeout(
         "The site stopped waiting for the command, which may still run in the container.",
-        hint="Use run_long (Container.run) for what takes longer than a few seconds.", request_id=request_id,
+        hint="Use run() for what takes longer than a few seconds.", request_id=request_id,
     )  # fmt: skip
 
 

@@ -81,6 +81,23 @@ def argv(command: object) -> list[str]:
     return words
 
 
+_REDIRECTION = re.compile(r"\|\|?|&&?|;|<|\d?>>?(&\d|/\S*)?|[^;\\\"']+;")
+_VARIABLE = re.compile(r'"?\$(\{?[A-Za-z_]|\()')
+
+
+def shell_syntax(command: object) -> str | None:
+    """The first word of a command that a shell would interpret ("|", "&&", "$HOME", ...), None where none
+    is. A list of words is meant as it is, and so is what is quoted.
+    """
+    if not isinstance(command, str):
+        return None
+    try:
+        words = shlex.split(command, posix=False)  # keeps the quotes
+    except ValueError:
+        return None
+    return next((word for word in words if _REDIRECTION.fullmatch(word) or _VARIABLE.match(word)), None)
+
+
 def create_command(command: object) -> list[str] | None:
     """The `command` of a create request: None stays None, the rest as `argv` has it."""
     return None if command is None or command in ("", [], ()) else argv(command)

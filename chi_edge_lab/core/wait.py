@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from chi_edge_lab.core.progress import Cancel, OnProgress, Reporter
@@ -11,6 +12,7 @@ from chi_edge_lab.errors import (
     BadInput,
     ContainerFailed,
     ContainerGone,
+    EdgeLabError,
     NotFound,
     ServerError,
     TooManyRequests,
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 POLL_FIRST = 0.05  # seconds; a local container starts in about this time
 POLL_LONGEST = 0.4  # seconds; with the request itself a change is seen within 0.5 s
 POLL_GROWTH = 1.25
+STOPPING_FOR = 3.0  # seconds for which a stop may still turn out to be a delete
 SICK_FOR = 60.0  # seconds for which a site that does not answer, or answers 5xx, is asked again
 
 STATUSES = (
@@ -43,8 +46,45 @@ def status_named(status: object) -> str:
     raise BadInput(f"{status!r} is not a status of a container.", hint=f"One of {', '.join(STATUSES)}.")
 
 
+def advice(
+    said: str,
+    *,
+    reservation: str | None = None,
+    image: str | None = None,
+    command: Sequence[str] | None = None,
+) -> str:
+    """What to do about a container in Error of which the site says `said` ("" where nothing is known to
+    help). The rest is what was asked for, where that is known.
+
+    The signs are Kubernetes' and docker's own words, which Zun hands on.
+    """
+    text = said.lower()
+    named = f"the reservation id {reservation!r}" if reservation else "its reservation id"
+    what = f"Its command ({shlex.join(command)})" if command else "Its command"
+    if "exec format error" in text or "no match for platform" in text or "no matching manifest" in text:
+        return (
+            f"The image{f' {image!r}' if image else ''} is built for another processor: "
+            "edge devices mostly take arm64 images."
+        )
+    if "insufficient" in text:
+        return "No device that is free has what was asked for: check device_profiles, or try again later."
+    if "affinity" in text or "reservaton id" in text or "unschedulable" in text:
+        return (
+            f"Check {named}: it must be the id of a device reservation (not that of its lease), active now and "
+            "your project's."
+        )
+    if "containersnotready" in text or "unready status" in text or "crashloop" in text:
+        return (
+            f"{what} ended or could not be started (a wrong name, not in the image, an image for another "
+            "processor). Look at logs(), and try the command in a container that stays (sleep infinity)."
+        )
+    if "executable file not found" in text or ("exec" in text and "no such file" in text):
+        return f"{what} is not in the image: check its name and path."
+    return ""
+
+
 def failure(container: Container) -> ContainerFailed:
-    """The error for a container in Error or Dead, with what the site says of it."""
+    """The error for a container in Error or Dead, with what the site says of it and what to do."""
     reason = container.status_reason or ""
     detail = container.status_detail or ""
     said = reason or detail or "the site gives no reason"
@@ -52,8 +92,28 @@ def failure(container: Container) -> ContainerFailed:
         said = f"{reason} ({detail})"
     return ContainerFailed(
         f"Container {label(container)} is in {container.status}: {said.rstrip('.')}.",
+        hint=advice(f"{reason} {detail}"),
         status_reason=reason or None,
     )
+
+
+def is_going(client: Client, uuid: str) -> bool:
+    """Whether the container is deleted, or about to be (a delete begins as a stop, which is waited out
+    briefly).
+    """
+    until = time.monotonic() + STOPPING_FOR
+    while True:
+        try:
+            container = client.get_container(uuid)
+        except NotFound:
+            return True
+        except EdgeLabError:
+            return False  # the site is ill: whoever asks has an error of its own
+        if container.status in {"Deleting", "Deleted"} or container.task_state == "container_deleting":
+            return True
+        if container.task_state != "container_stopping" or time.monotonic() > until:
+            return False
+        time.sleep(POLL_LONGEST)
 
 
 def label(container: Container) -> str:
@@ -91,7 +151,7 @@ def wait_until(
                 _check(container, fail_on)
             if watch.is_over:
                 raise WaitTimeout(
-                    f"Container {uuid} did not {goal} within {timeout:g} s: {watch.state}.",
+                    f"Container {watch.name} did not {goal} within {timeout:g} s: {watch.state}.",
                     hint="It is left as it is; wait again, or delete it.",
                 )
             reporter.sleep(watch.pause(), watch.sentence)
@@ -115,6 +175,7 @@ class _Watch:
     def __init__(self, client: Client, uuid: str, timeout: float | None) -> None:
         self._client = client
         self._uuid = uuid
+        self.name = uuid  # until the site has told its name
         self._timeout = timeout
         self._began = time.monotonic()
         self._pause = POLL_FIRST
@@ -125,7 +186,7 @@ class _Watch:
     @property
     def sentence(self) -> str:
         """The state it is in, for whoever gives up waiting."""
-        return f"Container {self._uuid}: {self.state}. It is left as it is."
+        return f"Container {self.name}: {self.state}. It is left as it is."
 
     @property
     def is_over(self) -> bool:
@@ -138,7 +199,7 @@ class _Watch:
             container = self._client.get_container(self._uuid)
         except NotFound as error:
             raise ContainerGone(
-                f"Container {self._uuid} was deleted while it was waited for.", request_id=error.request_id
+                f"Container {self.name} was deleted while it was waited for.", request_id=error.request_id
             ) from None
         except (Unreachable, ServerError, TooManyRequests) as error:
             self._sick_since = self._sick_since or asked
@@ -149,7 +210,7 @@ class _Watch:
         now = (container.status, container.task_state)
         if now != self._last or self._sick_since is not None:  # things move: look closely again
             self._last, self._sick_since, self._pause = now, None, POLL_FIRST
-        self.state = _state(container)
+        self.name, self.state = label(container), _state(container)
         return container
 
     def pause(self) -> float:

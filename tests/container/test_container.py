@@ -14,12 +14,14 @@ from pathlib import Path
 import pytest
 
 from chi_edge_lab import container as containers
+from chi_edge_lab import display
 from chi_edge_lab.container import Container
 from chi_edge_lab.core import floating_ips
 from chi_edge_lab.errors import (
     BadInput,
     Conflict,
     ContainerFailed,
+    ContainerGone,
     ExecTimeout,
     NotFound,
     NotSupported,
@@ -155,6 +157,67 @@ def test_before_submit_there_is_one_sentence(profile: str, capsys: pytest.Captur
     assert "not submitted" in capsys.readouterr().out
 
 
+def test_after_delete_it_is_said_to_be_deleted(running: Container, tmp_path: Path) -> None:
+    uuid = str(running.id)
+    running.delete()
+    for call in (
+        lambda: running.execute("true"),
+        running.wait,
+        running.logs,
+        lambda: running.upload(str(tmp_path), "/"),
+        lambda: running.download("/etc", str(tmp_path)),
+    ):
+        with pytest.raises(ContainerGone, match=f"was deleted.*{uuid}"):
+            call()
+    assert "deleted" in repr(running)
+    running.submit(show=None)
+    assert running.execute("echo again") == ("again\n", 0)
+
+
+def test_shell_syntax_is_warned_of_at_the_callers_line(running: Container) -> None:
+    with pytest.warns(UserWarning, match="sh -c") as caught:
+        assert running.execute("echo a b | wc -w") == ("a b | wc -w\n", 0)
+        assert running.run("echo $HOME") == ("$HOME\n", 0)
+        containers.execute(str(running.id), "echo a && echo b")
+    assert [one.filename for one in caught] == [__file__] * 3
+    assert running.execute("sh -c 'echo a b | wc -w; true'") == ("2\n", 0)
+
+
+def test_wrong_reservation_is_named(profile: str) -> None:
+    if profile != "chi-edge":
+        pytest.skip("only CHI@Edge has reservations")
+    wrong = "11111111-2222-3333-4444-555555555555"
+    made = Container(unique("pub"), "busybox", command=IDLE, reservation_id=wrong)
+    with pytest.raises(ContainerFailed, match=f"Check the reservation id '{wrong}'"):
+        made.submit(show=None)
+    with pytest.raises(ContainerFailed, match="not that of its lease"):
+        made.wait()
+    made.delete()
+
+
+def test_transfers_show_one_line_where_somebody_reads(
+    running: Container, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data.bin").write_bytes(os.urandom(10 << 20))
+    running.upload(str(tmp_path / "data.bin"), "/tmp")
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    running.execute("touch /tmp/small")
+    running.download("/tmp/small", str(tmp_path / "back"))
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(display, "QUIET_FOR", 0.0)
+    running.upload(str(tmp_path / "data.bin"), "/tmp")
+    running.download("/tmp/data.bin", str(tmp_path / "back"))
+    printed = capsys.readouterr().out
+    assert printed.count("\n") == 2
+    up, down = (line.lstrip("\r").split("\r") for line in printed.rstrip("\n").split("\n"))
+    assert up[0].startswith("Uploading data.bin: ")
+    assert down[-1].rstrip().endswith("downloaded and verified")
+    for lines in (up, down):
+        assert any("10.5 MB" in line and "MB/s" in line and "s left" in line for line in lines)
+        assert max(map(len, lines)) < 80
+
+
 def test_wait_sees_an_error_and_a_timeout(running: Container) -> None:
     with pytest.raises(WaitTimeout):
         running.wait("Stopped", timeout=0.3)
@@ -235,6 +298,7 @@ print(made.id, flush=True)
 try:
     made.wait("Stopped")
 except KeyboardInterrupt as stopped:
+    assert made.name in str(stopped), stopped
     print("interrupted", made.status, stopped)
 """
     process = subprocess.Popen(

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
+import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
-from chi_edge_lab.core import execute, shell
-from chi_edge_lab.errors import BadInput, Cancelled, ExecTimeout
+from chi_edge_lab.core import execute, lifecycle, shell
+from chi_edge_lab.errors import BadInput, Cancelled, ContainerGone, ExecTimeout
+from chi_edge_lab.zun import Client
 from tests.boxes import Box
 
 
@@ -47,7 +52,7 @@ def test_missing_program(box: Box) -> None:
 
 
 def test_command_longer_than_the_site_waits_is_told_and_can_be_finished(box: Box) -> None:
-    with pytest.raises(ExecTimeout, match="run_long") as caught:
+    with pytest.raises(ExecTimeout, match=r"run\(\)") as caught:
         execute.execute(box.client, box.uuid, "sh -c 'echo begun; sleep 6; echo ended'")
     assert caught.value.output == "begun\n"
     assert isinstance(caught.value, execute.StillRunning)
@@ -103,6 +108,31 @@ def test_time_limit_of_ones_own(box: Box) -> None:
     assert isinstance(caught.value, execute.StillRunning)
     caught.value.run.kill()
     assert execute.execute(box.client, box.uuid, "true", timeout=math.inf).exit_code == 0
+
+
+@pytest.mark.parametrize("after", [0.5, 4.5])
+def test_container_deleted_under_a_command_is_gone(
+    new_container: Callable[..., str], client: Client, after: float
+) -> None:
+    uuid = new_container()
+    timer = threading.Timer(after, lifecycle.delete, (client, uuid))
+    timer.start()
+    with pytest.raises(ContainerGone, match="deleted"):
+        execute.execute(client, uuid, "sleep 25", timeout=30)
+    timer.join()
+
+
+@pytest.mark.parametrize("after", [0.5, 4.5])
+def test_ctrl_c_ends_the_command_and_says_so(box: Box, after: float) -> None:
+    """While it is being started, and while its output is read."""
+    timer = threading.Timer(after, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt, match="was ended"):
+        execute.execute(box.client, box.uuid, "sleep 4322", timeout=60)
+    timer.join()
+    running = box.sh("for p in /proc/[0-9]*;do tr '\\0' ' ' <$p/cmdline 2>/dev/null;echo;done")
+    assert b"\nsleep 4322" not in running
+    assert b".chi-edge-lab-run" not in box.sh("ls -A /tmp")
 
 
 @pytest.mark.parametrize("command", ["echo 'x", "", [], ["a\0"]])

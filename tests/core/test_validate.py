@@ -116,3 +116,32 @@ def test_suggested_name_is_one_that_every_site_takes(name: str) -> None:
 def test_refusal_of_a_name_says_the_rule_and_what_would_do() -> None:
     with pytest.raises(BadInput, match=r"hyphens.*'my-container' would do"):
         names.check_name(K8S, "My_Container")
+
+
+@pytest.mark.parametrize(
+    ("command", "word"),
+    [
+        ("echo a b | wc -w", "|"),
+        ("echo a > /tmp/f", ">"),
+        ("ls 2>/dev/null", "2>/dev/null"),
+        ("make 2>&1", "2>&1"),
+        ("cd x && y", "&&"),
+        ("cd x; y", "x;"),
+        ("a ; b", ";"),
+        ("sleep 9 &", "&"),
+        ("echo $HOME", "$HOME"),
+        ('echo "$HOME/x"', '"$HOME/x"'),
+        ("echo ${A}", "${A}"),
+        ("grep 'a|b' f", None),
+        ("expr 1 '|' 2", None),
+        ("sh -c 'a | b && c > d; echo $HOME'", None),
+        ('sh -c "a | b; c"', None),
+        ("find . -exec ls {} \\;", None),
+        ("echo '$HOME' a|b x=$y 5$", None),
+        ("echo 'a b;'", None),
+        ("echo 'unbalanced", None),
+        (["echo", "a", "|", "$HOME"], None),
+    ],
+)
+def test_shell_syntax(command: object, word: str | None) -> None:
+    assert validate.shell_syntax(command) == word
