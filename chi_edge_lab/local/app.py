@@ -80,6 +80,7 @@ class Site:
         """Take up what an earlier process left: containers that run, listeners of floating IPs."""
         await self.forwarder.start()
         await asyncio.get_running_loop().run_in_executor(None, self.containers.restore)
+        await self.forwarder.settled()  # before the first answer: a container that runs can be reached
         self._leases = asyncio.create_task(self.reservations.watch(self.containers.leases_ended))
 
     async def close(self) -> None:

@@ -295,7 +295,7 @@ class FloatingIPs(NeutronHandler):
         network = self.site.network
         self.listing("floatingips", (self.floating_record(f) for f in network.floating_ips(self.project())))
 
-    def post(self) -> None:
+    async def post(self) -> None:
         project, body = self.project(), self.body("floatingip")
         network = self.site.network
         wanted = body.get("floating_network_id")
@@ -321,6 +321,7 @@ class FloatingIPs(NeutronHandler):
                 "is disallowed by policy",
             )
         floating = network.create_floating_ip(project, port_id=_port_id(body), description=_description(body))
+        await self.site.forwarder.settled()
         self.answer({"floatingip": self.floating_record(floating)}, 201)
 
 
@@ -331,7 +332,7 @@ class OneFloatingIP(NeutronHandler):
         floating = self.site.network.floating_ip(self.project(), id)
         self.answer({"floatingip": self.selected(self.floating_record(floating))})
 
-    def put(self, id: str) -> None:
+    async def put(self, id: str) -> None:
         project, body = self.project(), self.body("floatingip")
         network = self.site.network
         floating = network.floating_ip(project, id)
@@ -347,10 +348,12 @@ class OneFloatingIP(NeutronHandler):
             floating = network.attach(project, id, port_id)
         if "description" in body:
             floating = network.describe(project, id, _description(body))
+        await self.site.forwarder.settled()  # who has the answer may connect at once
         self.answer({"floatingip": self.floating_record(floating)})
 
-    def delete(self, id: str) -> None:
+    async def delete(self, id: str) -> None:
         self.site.network.delete_floating_ip(self.project(), id)
+        await self.site.forwarder.settled()
         self.answer(None, 204)
 
 

@@ -41,8 +41,11 @@ OPENING_FRAMES = (b"\x01", b"\x02", b"\x03")
 
 CLOSED = "Target closed"
 
-EXIT_CODE_LOOKS, EXIT_CODE_PAUSE = 50, 0.01
-"""How often, and how many seconds apart, an exit code is looked for after the end of the output."""
+EXIT_CODE_SECONDS = 5.0
+"""How long an exit code is waited for after the end of the output: milliseconds, but on a machine under load."""
+
+EXIT_CODE_PAUSES = (0.002, 0.2)
+"""Seconds between looks for the exit code: the first, doubled after each look until the last."""
 
 
 class SocketProxy:
@@ -254,11 +257,13 @@ class ProxySocket(websocket.WebSocketHandler):
     @staticmethod
     async def _exit_code(terminal: Terminal) -> int | None:
         """Its terminal ends a moment before the process does."""
-        for _ in range(EXIT_CODE_LOOKS):
-            if terminal.exit_code is not None:
-                return terminal.exit_code
-            await asyncio.sleep(EXIT_CODE_PAUSE)
-        return None
+        pause, longest = EXIT_CODE_PAUSES
+        loop = asyncio.get_running_loop()
+        end = loop.time() + EXIT_CODE_SECONDS
+        while (code := terminal.exit_code) is None and loop.time() < end:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, longest)
+        return code
 
     def _finish_terminal(self, terminal: Terminal) -> None:
         self.terminal = None

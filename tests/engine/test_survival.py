@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -207,6 +208,23 @@ def test_a_container_whose_directory_was_removed_ends(tmp_path, fresh, monkeypat
     shutil.rmtree(tmp_path / "containers/lost")
     wait_until(lambda: not procs.is_alive(run["pid"], run["pid_started"]))
     wait_until(lambda: not procs.is_alive(run["shim"], run["shim_started"]))
+
+
+def test_a_look_while_it_is_removed_sees_it_or_does_not(fresh):
+    from chi_edge_lab.local.engines.base import NoSuchContainer
+
+    engine = fresh()
+    for number in range(15):
+        name = f"gone{number}"
+        engine.create(Spec(id=name, name=name, image="busybox", command=("true",)))
+        engine.start(name)
+        wait_until(lambda name=name: engine.inspect(name).status == "exited")
+        remover = threading.Thread(target=engine.remove, args=(name,))
+        remover.start()
+        with pytest.raises(NoSuchContainer):
+            while True:
+                assert engine.inspect(name).status == "exited"
+        remover.join()
 
 
 def test_a_mistake_with_one_client_does_not_end_the_container(fresh):

@@ -9,6 +9,7 @@ import threading
 from typing import Any
 
 import pytest
+import requests
 
 from tests.zunapi.running import RunningSite, until
 
@@ -71,6 +72,46 @@ def test_attach_and_detach(edge: RunningSite, served: str) -> None:
     attach(edge, fip, None)
     settle(edge)
     assert refused(fip.address, 8080)
+
+
+def neutron(site: RunningSite, method: str, path: str, **fields: Any) -> Any:
+    answer = requests.request(
+        method, f"{site.site.url}/network/v2.0{path}", json={"floatingip": fields} if fields else None,
+        headers={"X-Auth-Token": site.token()}, timeout=30,
+    )  # fmt: skip
+    assert answer.ok, answer.text
+    return answer.json()["floatingip"] if answer.content else None
+
+
+def test_it_listens_before_the_answer(edge: RunningSite, served: str) -> None:
+    (entries,) = edge.get(served)["addresses"].values()
+    port, network = entries[0]["port"], edge.site.network.public.id
+    fip = neutron(edge, "POST", "/floatingips", floating_network_id=network)
+    path, address = f"/floatingips/{fip['id']}", fip["floating_ip_address"]
+    for _ in range(20):
+        neutron(edge, "PUT", path, port_id=port)
+        assert page(address, 8080) == "page\n"
+        neutron(edge, "PUT", path, port_id=None)
+        assert refused(address, 8080)
+    neutron(edge, "DELETE", path)
+    fip = neutron(edge, "POST", "/floatingips", floating_network_id=network, port_id=port)
+    assert page(fip["floating_ip_address"], 8080) == "page\n"
+    neutron(edge, "DELETE", f"/floatingips/{fip['id']}")
+    assert refused(fip["floating_ip_address"], 8080)
+
+
+def test_it_listens_before_the_container_is_seen_running(any_site: RunningSite) -> None:
+    made = any_site.create(exposed_ports={"8082": {}})
+    fip = floating(any_site)
+    attach(any_site, fip, made)
+    for _ in range(5):
+        any_site.http("POST", f"/v1/containers/{made}/stop?timeout=0")
+        any_site.wait(made, "Stopped")
+        any_site.http("POST", f"/v1/containers/{made}/start")
+        until(lambda: any_site.get(made)["status"] == "Running")
+        socket.create_connection((fip.address, 8082), timeout=5).close()
+        any_site.wait(made, "Running")
+    attach(any_site, fip, None)
 
 
 def test_a_port_that_nobody_listens_on_is_reset(edge: RunningSite, served: str) -> None:

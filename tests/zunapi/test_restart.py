@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,34 @@ def test_what_was_under_way(own: RunningSite, changes: dict[str, str], expected:
     else:
         row = own.wait(made, expected)
         assert (row["status_reason"] == "Container failed to create correctly") == (expected == "Error")
+
+
+@pytest.mark.parametrize("orderly", [True, False])
+def test_what_was_refused_stays_refused(tmp_path: Path, orderly: bool) -> None:
+    own = RunningSite(tmp_path / "site", "chi-edge")
+    try:
+        strangers = {"hints": {"reservation": "4d0dd8b9-0a50-4b5f-8b4b-59b0ae6d4a24"}}
+        refused = [own.create(status="Error", **strangers), own.create(status="Error", image="nothing")]
+        begun = own.create(status="Error", **strangers)
+        if not orderly:  # as if killed in the middle of another start
+            own.site.containers.table.update(begun, wanted=True, task_state="container_starting")
+        before = [rows(own, ref) for ref in refused]
+        for _ in range(2):
+            own.stop()
+            own.start()
+            last = own.create()  # its queue is one of several, so wait for the engine too
+            until(lambda: rows(own, begun)["status"] == "Error")
+            assert own.wait(begun, "Error")["status_detail"] == "Unschedulable"
+            for _ in range(10):
+                assert [rows(own, ref) for ref in refused] == before
+                assert set(own.site.engine.list()) == {last}
+                time.sleep(0.02)
+            own.http("DELETE", f"/v1/containers/{last}?stop=true")
+            own.gone(last)
+        own.http("POST", f"/v1/containers/{refused[0]}/start")
+        assert own.wait(refused[0], "Error")["status_detail"] == "Unschedulable"
+    finally:
+        own.destroy()
 
 
 def test_kill_9() -> None:

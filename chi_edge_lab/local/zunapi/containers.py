@@ -101,6 +101,8 @@ class OneContainer(Handler):
         row = containers.find(self.context, ref)
         if row.host is not None:
             row = await containers.workers.call(containers.driver.refresh, row)
+        if row.status == states.RUNNING and row.exposed_ports:
+            await self.site.forwarder.settled()  # who sees it Running may connect at once
         self.answer(show(self, row))
 
     async def patch(self, ref: str) -> None:

@@ -145,6 +145,8 @@ class K8sDriver(Driver):
         state = self.state(row)
         if not row.wanted or (state is not None and state.status in {"running", "paused"}):
             return
+        if state is None and not self._scheduled(row):
+            return  # there was no pod to begin again: the site ended in the middle of a start
         row = self.change(row, restarts=row.restarts + 1)
         try:
             self.engine.remove(row.uuid)
@@ -189,14 +191,19 @@ class K8sDriver(Driver):
         devices = [device for profile in row.device_profiles or () for device in DEVICE_PROFILES[profile]]
         return nodes.format(f"Insufficient {devices[0]}") if devices else None
 
-    def _launch(self, row: Container) -> None:
-        """A new pod: scheduled, made, started."""
+    def _scheduled(self, row: Container) -> bool:
+        """Whether a node takes the pod; else the container is in Error, and stays so until somebody starts it."""
         why_not = self._schedule(row)
         if why_not is not None:
             self.change(
                 row, status=states.ERROR, task_state=None, status_reason=why_not, status_detail="Unschedulable",
-                ports=[number for number, _ in row.port_list()], command=row.entrypoint,
+                ports=[number for number, _ in row.port_list()], command=row.entrypoint, wanted=False,
             )  # fmt: skip
+        return why_not is None
+
+    def _launch(self, row: Container) -> None:
+        """A new pod: scheduled, made, started."""
+        if not self._scheduled(row):
             return
         self.check_image(row)
         if row.status not in {states.CREATING, states.RUNNING}:

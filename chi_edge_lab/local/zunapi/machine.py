@@ -69,9 +69,12 @@ class Containers:
     def change(self, row: Container, **changes: Any) -> Container:
         """Save columns and return the row as it is now; the row given when it is gone meanwhile."""
         try:
-            return self.table.update(row.uuid, updated_at=time.time(), **changes)
+            changed = self.table.update(row.uuid, updated_at=time.time(), **changes)
         except KeyError:
             return row
+        if changes.get("status") == states.RUNNING:
+            self.site.forwarder.update()  # who sees it Running may connect at once
+        return changed
 
     def amend(self, row: Container, **changes: Any) -> Container:
         """Save columns unless the status has changed since the row was read; the row as it is now."""
@@ -368,7 +371,15 @@ class Containers:
 
     def _fail(self, row: Container, error: Exception) -> None:
         detail = error.detail if isinstance(error, Refused) else None
-        self.change(row, status=states.ERROR, status_reason=str(error), status_detail=detail, task_state=None)
+        # not wanted any more, or the next start of the site would take it for one whose pid 1 has ended
+        self.change(
+            row,
+            status=states.ERROR,
+            status_reason=str(error),
+            status_detail=detail,
+            task_state=None,
+            wanted=False,
+        )
 
     def _delete(self, row: Container) -> None:
         def work(now: Container) -> None:

@@ -80,6 +80,15 @@ class Home:
     def state(self) -> State:
         """The truth, also after a crash of the shim or of the machine. Raises NoSuchContainer."""
         record = self.record()
+        try:
+            state = self._state(record)
+        except FileNotFoundError:
+            state = None
+        if state is None or not self.path.exists():  # removed while we looked: half of it was not there any more
+            raise NoSuchContainer(f"There is no container {self.id} here.")
+        return state
+
+    def _state(self, record: Record) -> State:
         failure = read_json(self.path / "failure.json")
         run = self.run()
         if run is None:
