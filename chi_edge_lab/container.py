@@ -592,7 +592,7 @@ def _run(
     if syntax is not None:
         display.warn(
             f"No shell interprets {syntax} in this command: the program gets it as an argument. "
-            "For pipes, redirections, several commands and variables use sh -c '...'; where it is meant literally, quote it."
+            "For pipes, redirections, several commands and variables use sh -c '...'; quote what is meant literally."
         )
     try:
         result = core.execute.execute(

@@ -175,7 +175,7 @@ def test_after_delete_it_is_said_to_be_deleted(running: Container, tmp_path: Pat
 
 
 def test_shell_syntax_is_warned_of_at_the_callers_line(running: Container) -> None:
-    with pytest.warns(UserWarning, match="sh -c") as caught:
+    with pytest.warns(UserWarning, match="sh -c") as caught:  # noqa: PT031 - each call warns once
         assert running.execute("echo a b | wc -w") == ("a b | wc -w\n", 0)
         assert running.run("echo $HOME") == ("$HOME\n", 0)
         containers.execute(str(running.id), "echo a && echo b")

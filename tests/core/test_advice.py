@@ -6,7 +6,7 @@ import pytest
 
 from chi_edge_lab.core import wait
 
-NODES = "0/1 nodes are available: 1 {}. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+NODES = "0/1 nodes are available: 1 {}. preemption: 0/1 nodes are available."
 
 
 @pytest.mark.parametrize(
