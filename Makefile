@@ -13,6 +13,8 @@ READY_DEV := $(VENV)/.ready-dev
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
 
 export PYTHON
+# without bytecode files each process compiles all that it imports
+unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := test
 .PHONY: demo test lint bench clean setup setup-dev packages docker
 

@@ -84,9 +84,7 @@ class Home:
             state = self._state(record)
         except FileNotFoundError:
             state = None
-        if (
-            state is None or not self.path.exists()
-        ):  # removed while we looked: half of it was not there any more
+        if state is None or not self.path.exists():  # removed while we looked
             raise NoSuchContainer(f"There is no container {self.id} here.")
         return state
 
