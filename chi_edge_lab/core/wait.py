@@ -28,6 +28,7 @@ POLL_FIRST = 0.05  # seconds; a local container starts in about this time
 POLL_LONGEST = 0.4  # seconds; with the request itself a change is seen within 0.5 s
 POLL_GROWTH = 1.25
 STOPPING_FOR = 3.0  # seconds for which a stop may still turn out to be a delete
+UNSEEN_FOR = 0.5  # seconds for which a site may still show as Running what is being deleted
 SICK_FOR = 60.0  # seconds for which a site that does not answer, or answers 5xx, is asked again
 
 STATUSES = (
@@ -101,7 +102,7 @@ def is_going(client: Client, uuid: str) -> bool:
     """Whether the container is deleted, or about to be (a delete begins as a stop, which is waited out
     briefly).
     """
-    until = time.monotonic() + STOPPING_FOR
+    began = time.monotonic()
     while True:
         try:
             container = client.get_container(uuid)
@@ -111,9 +112,12 @@ def is_going(client: Client, uuid: str) -> bool:
             return False  # the site is ill: whoever asks has an error of its own
         if container.status in {"Deleting", "Deleted"} or container.task_state == "container_deleting":
             return True
-        if container.task_state != "container_stopping" or time.monotonic() > until:
+        # between the stop and the removal of one delete it is Stopped for an instant, and before the first of
+        # them it may still read as Running although its processes have ended
+        ending = container.task_state == "container_stopping" or container.status != "Running"
+        if time.monotonic() - began > (STOPPING_FOR if ending else UNSEEN_FOR):
             return False
-        time.sleep(POLL_LONGEST)
+        time.sleep(POLL_FIRST)
 
 
 def label(container: Container) -> str:
