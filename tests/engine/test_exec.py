@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -178,10 +179,11 @@ def test_a_container_killed_under_a_command_ends_it_with_137(engine, run):
 
 
 def test_python_writing_to_a_closed_pipe_is_killed_by_sigpipe(engine, box):
-    """Python itself ignores SIGPIPE; that must not be inherited."""
+    """Python itself ignores SIGPIPE and SIGXFSZ; that must not be inherited."""
     result = engine.execute(box, ["sh", "-c", "yes | head -n1; cat /proc/self/status | grep SigIgn"])
     assert result.output.startswith(b"y\n")
-    assert result.output.split()[-1] == b"0" * 16
+    # the C library's own signals (32 and 33) may be anything
+    assert int(result.output.split()[-1], 16) & (1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1) == 0
 
 
 def test_only_the_three_standard_streams_are_open(engine, box):
