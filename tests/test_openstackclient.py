@@ -58,7 +58,7 @@ def test_whole_life(profile: str, tmp_path: Path) -> None:
     image = str(site.images()[0]["name"])
 
     made = openstack.json(
-        "appcontainer run",
+        "appcontainer create",
         "--name",
         "from-openstack",
         "--expose-port",
@@ -70,6 +70,9 @@ def test_whole_life(profile: str, tmp_path: Path) -> None:
         SERVE,
     )
     id = made["uuid"]
+    if profile == "zun":  # upstream leaves it to be started; Kubernetes starts it
+        openstack.until(id, "Created")
+        openstack("appcontainer", "start", id)
     openstack.until(id, "Running")
     assert id in [listed["uuid"] for listed in openstack.json("appcontainer list")]
 
