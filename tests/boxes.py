@@ -63,7 +63,7 @@ def image_of(kind: str, profile: str) -> str:
     images = [str(image["name"]) for image in local_site(profile, "auto").images()]
     found = [image for image in images if image.startswith("busybox" if kind == "busybox" else "python")]
     if not found:
-        pytest.skip(f"no {kind} image on this machine: {images}")
+        pytest.fail(f"no {kind} image on this machine: {images}", pytrace=False)
     return found[0]
 
 
