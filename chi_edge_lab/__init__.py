@@ -51,6 +51,13 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+def _jupyter_server_extension_points() -> list[dict[str, Any]]:
+    """Where Jupyter Server finds the extension."""
+    from chi_edge_lab.server.app import EdgeLab
+
+    return [{"module": "chi_edge_lab", "app": EdgeLab}]
+
+
 def _is_module(name: str) -> bool:
     import importlib.util
 

@@ -13,6 +13,8 @@ from chi_edge_lab.local.engines.base import EngineUnavailable
 from chi_edge_lab.local.engines.docker import DockerEngine
 from chi_edge_lab.local.engines.docker.daemon import find_daemon
 
+pytest_plugins = ["pytest_jupyter.jupyter_server"]  # pytest takes plugins from the topmost conftest alone
+
 
 @functools.cache
 def docker_problem() -> str:

@@ -1,0 +1,1 @@
+"""The REST operations, a module for each noun."""

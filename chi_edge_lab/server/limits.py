@@ -1,0 +1,46 @@
+"""Every limit of the server extension, as traits of `c.EdgeLabLimits`."""
+
+from __future__ import annotations
+
+from traitlets import Float, Int
+from traitlets.config import Configurable
+
+
+class EdgeLabLimits(Configurable):
+    """What the extension may use. All sizes are bytes and all times seconds unless a help text says otherwise."""
+
+    call_threads = Int(
+        16, min=1, help="Threads that answer requests which need the site. More requests wait."
+    ).tag(config=True)
+    waiting_calls = Int(
+        200, min=0,
+        help="Requests that may wait for a thread; further ones are answered 503. 0: none waits.",
+    ).tag(config=True)  # fmt: skip
+    poll_threads = Int(4, min=1, help="Threads that watch sites, logs and stats for all readers.").tag(
+        config=True
+    )
+    body_bytes = Int(
+        2 << 20, min=1024, help="Largest JSON body of a request, in bytes. (Uploads are not limited by it.)"
+    ).tag(config=True)
+    poll_fastest = Float(
+        0.5, min=0.05, help="Seconds between polls of a site while one of its containers is changing."
+    ).tag(config=True)
+    poll_idle = Float(2.0, min=0.05, help="Seconds between polls of a site on which nothing changes.").tag(
+        config=True
+    )
+    poll_longest = Float(
+        60.0, min=1.0, help="Seconds between polls of a site that fails, at the most (back-off with jitter)."
+    ).tag(config=True)
+    linger = Float(
+        30.0, min=0.0,
+        help="Seconds that a feed is kept after its last reader has gone, so that a reader who comes back loses "
+        "nothing. 0: it ends at once.",
+    ).tag(config=True)  # fmt: skip
+    feed_entries = Int(
+        2000, min=16, help="Messages that a feed keeps for readers who come back or are slow."
+    ).tag(config=True)
+    feed_bytes = Int(8 << 20, min=1 << 16, help="Bytes of messages that a feed keeps, at the most.").tag(
+        config=True
+    )
+    feeds = Int(200, min=1, help="Feeds (sites watched, logs followed, ...) at a time.").tag(config=True)
+    subscriptions = Int(100, min=1, help="Subscriptions of one event socket at a time.").tag(config=True)

@@ -1,0 +1,33 @@
+"""What the handlers share: one of each for a Jupyter server, started with it and stopped with it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from chi_edge_lab.server.audit import Audit
+from chi_edge_lab.server.feeds.hub import Hub
+from chi_edge_lab.server.limits import EdgeLabLimits
+from chi_edge_lab.server.sites import SiteClients
+from chi_edge_lab.server.workers import Workers
+
+
+class Services:
+    """Made on the loop; `stop` ends everything that was started."""
+
+    def __init__(self, limits: EdgeLabLimits, *, data_dir: Path, event_logger: Any = None) -> None:
+        self.limits = limits
+        self.data_dir = data_dir  # private to the user; what is in it outlives the server
+        self.started = time.monotonic()
+        self.calls = Workers("calls", limits.call_threads, limits.waiting_calls)
+        self.polls = Workers("polls", limits.poll_threads, 10 * limits.feeds)
+        self.sites = SiteClients()
+        self.audit = Audit(event_logger)
+        self.hub = Hub(self)
+
+    async def stop(self) -> None:
+        """End feeds, terminals, transfers and threads; nothing is left running."""
+        await self.hub.stop()
+        self.calls.close()
+        self.polls.close()
