@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 from chi_edge_lab.core import downloading, localtree, paths, uploading
 from chi_edge_lab.core.progress import Cancel, OnProgress, Reporter
 from chi_edge_lab.core.result import TransferResult
+from chi_edge_lab.core.uploading import discard, new_token
 
 if TYPE_CHECKING:
     from chi_edge_lab.zun import Client
 
-__all__ = ["TransferResult", "download", "upload", "upload_bytes"]
+__all__ = ["TransferResult", "discard", "download", "new_token", "upload", "upload_bytes"]
 
 
 def upload(
@@ -28,6 +29,7 @@ def upload(
     source: str | os.PathLike[str],
     dest: str,
     *,
+    token: str | None = None,
     on_progress: OnProgress | None = None,
     cancel: Cancel | None = None,
 ) -> TransferResult:
@@ -37,13 +39,14 @@ def upload(
     setuid), the owner is the container's user. Links in a folder are kept where they lead to a place in it,
     else the upload is refused with their names. Raises BadInput, TransferError (with a sentence; the
     destination is as it was), NoShell, Cancelled and the client's errors. Ctrl-C leaves the destination as it
-    was.
+    was. `token` (from `new_token`) names the temporary directory, for a caller who wants to `discard` it should this
+    process be killed.
     """
     began = time.monotonic()
     reporter = Reporter(on_progress, cancel)
     reporter.report("checking", "looking at the source")
     tree = localtree.scan(source)
-    return uploading.upload(client, uuid, tree, dest, reporter, began)
+    return uploading.upload(client, uuid, tree, dest, reporter, began, token)
 
 
 def upload_bytes(

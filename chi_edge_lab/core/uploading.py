@@ -24,6 +24,7 @@ from chi_edge_lab.core.result import TransferResult
 from chi_edge_lab.core.shell import Reply
 from chi_edge_lab.core.upload_road import EXEC_LIMIT, PART, Road
 from chi_edge_lab.errors import (
+    BadInput,
     Cancelled,
     EdgeLabError,
     InvalidState,
@@ -38,18 +39,25 @@ _EACH = 1000  # files looked at one by one to name the damaged ones
 _APPEND_AFTER = (
     16  # parts of a large file before they are put together, so that little lies in the container twice
 )
+_REMOVE = 'chmod -R u+rwx "$1" 2>/dev/null;rm -rf -- "$1" "$2"'
 _PLAIN_PATH = re.compile(rb"/[A-Za-z0-9_./-]*")
 
 
 def upload(
-    client: Client, uuid: str, source: Source, dest: str, reporter: Reporter, began: float
+    client: Client,
+    uuid: str,
+    source: Source,
+    dest: str,
+    reporter: Reporter,
+    began: float,
+    token: str | None = None,
 ) -> TransferResult:
     """Send `source` into the directory `dest`; see `transfer.upload`."""
     raw = paths.checked(dest)
     paths.checked(paths.join(raw, source.name))
     reporter.check("Nothing was uploaded.")
     try:
-        road = _prepare(client, uuid, source, raw, reporter)
+        road = _prepare(client, uuid, source, raw, reporter, token or new_token())
     except (NoShell, InvalidState) as error:
         if client.dialect.archive_runs_tar:
             raise
@@ -80,8 +88,20 @@ def upload(
     )
 
 
-def _prepare(client: Client, uuid: str, source: Source, raw: bytes, reporter: Reporter) -> Road:
-    token = f"{TEMPORARY}{secrets.token_hex(8)}"
+def new_token() -> str:
+    """A name for an upload's temporary directory."""
+    return f"{TEMPORARY}{secrets.token_hex(8)}"
+
+
+def discard(client: Client, uuid: str, dest: str, token: str) -> None:
+    """Remove what an upload with this token has left beside its destination; nothing where there is nothing."""
+    if not re.fullmatch(rf"{re.escape(TEMPORARY)}[0-9a-f]{{16}}", token):
+        raise BadInput(f"{token!r} is not the name of an upload's temporary directory.")
+    place = paths.join(paths.checked(dest), token.encode())
+    shell.run(client, uuid, _REMOVE, place, place)
+
+
+def _prepare(client: Client, uuid: str, source: Source, raw: bytes, reporter: Reporter, token: str) -> Road:
     reply = shell.run(client, uuid, upload_scripts.PREPARE, raw, source.name, token)
     if reply.code == scripts.MISSING:
         raise TransferError(
@@ -339,7 +359,7 @@ def _clean(road: Road) -> None:
         shell.run(
             road.client,
             road.uuid,
-            'chmod -R u+rwx "$1" 2>/dev/null;rm -rf -- "$1" "$2"',
+            _REMOVE,
             road.temporary,
             road.link or road.temporary,
         )

@@ -41,6 +41,10 @@ class EdgeLab(ExtensionApp):
         """Enter the routes."""
         self.handlers.extend(routes())
 
+    async def _start_jupyter_server_extension(self, _serverapp: Any) -> None:
+        """On the loop: begin what runs by itself."""
+        await self.services.start()
+
     async def stop_extension(self) -> None:
         """End everything that was started."""
         await self.services.stop()

@@ -44,3 +44,11 @@ class EdgeLabLimits(Configurable):
     )
     feeds = Int(200, min=1, help="Feeds (sites watched, logs followed, ...) at a time.").tag(config=True)
     subscriptions = Int(100, min=1, help="Subscriptions of one event socket at a time.").tag(config=True)
+
+    # -- terminals
+
+    # -- transfers
+
+    # -- logs
+
+    # -- execs

@@ -1,8 +1,9 @@
 """What may be asked of the server: a list of operations, from which routes and the OpenAPI document are made.
 
 An operation is a function. Its parameters say what it takes: `call` (always the first; it knows the path's site and
-container), `query` and `body` (pydantic models), and the other names in its path. What it returns is its reply: a pydantic model, None (204), or `Payload`. A plain
-function runs in a thread; an `async` one on the loop, where it must not block.
+container), `query` and `body` (pydantic models), and the other names in its path. What it returns is its reply: a
+pydantic model, None (204), or `Payload`. A plain function runs in a thread; an `async` one on the loop, where it must
+not block. What streams has a handler of its own, which `document` enters and `route` puts in its place.
 """
 
 from __future__ import annotations
@@ -63,6 +64,12 @@ class Operation:
 
 
 OPERATIONS: list[Operation] = []
+HANDLERS: list[tuple[str, Any]] = []  # (path, handler class) of what is no plain operation
+
+
+def route(path: str, handler: Any) -> None:
+    """Let a handler class of its own answer a path: streams and sockets."""
+    HANDLERS.append((path, handler))
 
 
 def path_names(path: str) -> tuple[str, ...]:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import importlib
+import pkgutil
 import re
 from typing import Any
 
-from chi_edge_lab.server.feeds.socket import EventSocket
+from chi_edge_lab.server import api
 from chi_edge_lab.server.handler import handler_for
-from chi_edge_lab.server.operations import OPERATIONS, PATTERNS, Operation
+from chi_edge_lab.server.operations import HANDLERS, OPERATIONS, PATTERNS, Operation
 
 PREFIX = r"/chi-edge-lab/api"
-# the modules whose operations there are
-_MODULES = ("containers", "openapi", "server", "sites")
+# the modules, besides those of `api`, that enter handlers of their own
+_STREAMING = ("feeds.socket", "terminals.socket", "transfers.streams")
 
 
 def load_operations() -> list[Operation]:
     """All operations, by path."""
-    for module in _MODULES:
-        importlib.import_module(f"chi_edge_lab.server.api.{module}")
+    for module in pkgutil.iter_modules(api.__path__):
+        importlib.import_module(f"{api.__name__}.{module.name}")
+    for name in _STREAMING:
+        importlib.import_module(f"chi_edge_lab.server.{name}")
     return sorted(OPERATIONS, key=lambda operation: (operation.path, operation.method))
 
 
@@ -29,7 +32,7 @@ def routes() -> list[tuple[str, Any]]:
         if operation.function is not None:
             by_path.setdefault(operation.path, []).append(operation)
     rest = [(pattern_of(path), handler_for(operations)) for path, operations in by_path.items()]
-    return [*rest, (PREFIX + "/events", EventSocket)]
+    return [*rest, *((pattern_of(path), handler) for path, handler in HANDLERS)]
 
 
 def pattern_of(path: str) -> str:

@@ -8,8 +8,12 @@ from typing import Any
 
 from chi_edge_lab.server.audit import Audit
 from chi_edge_lab.server.feeds.hub import Hub
+from chi_edge_lab.server.execs import Execs
 from chi_edge_lab.server.limits import EdgeLabLimits
+from chi_edge_lab.server.logs import Logs
 from chi_edge_lab.server.sites import SiteClients
+from chi_edge_lab.server.terminals.manager import Terminals
+from chi_edge_lab.server.transfers.manager import Transfers
 from chi_edge_lab.server.workers import Workers
 
 
@@ -25,9 +29,21 @@ class Services:
         self.sites = SiteClients()
         self.audit = Audit(event_logger)
         self.hub = Hub(self)
+        self.logs = Logs(self)
+        self.execs = Execs(self)
+        self.terminals = Terminals(self)
+        self.transfers = Transfers(self)
+
+    async def start(self) -> None:
+        """Begin what runs by itself: cleaning up after a server that was killed."""
+        await self.transfers.start()
 
     async def stop(self) -> None:
         """End feeds, terminals, transfers and threads; nothing is left running."""
+        await self.transfers.stop()
+        await self.terminals.stop()
+        await self.execs.stop()
         await self.hub.stop()
+        await self.logs.stop()
         self.calls.close()
         self.polls.close()

@@ -7,9 +7,13 @@ from jupyter_server.base.websocket import WebSocketMixin
 from tornado import websocket
 
 from chi_edge_lab.server.handler import RESOURCE
+from chi_edge_lab.server.operations import route
 
 
 class EventSocket(WebSocketMixin, websocket.WebSocketHandler, JupyterHandler):
     """Subscriptions in, messages out."""
 
     auth_resource = RESOURCE
+
+
+route("/events", EventSocket)

@@ -1,0 +1,1 @@
+"""Shells in containers: a session each, kept over reloads, with sockets for its readers."""

@@ -1,0 +1,1 @@
+"""Uploads and downloads between the browser and a container."""

@@ -1,0 +1,21 @@
+"""Which transfers there are, and their end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chi_edge_lab.server.services import Services
+
+
+class Transfers:
+    """The transfers of this server."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def start(self) -> None:
+        """Clean up what a killed server has left behind."""
+
+    async def stop(self) -> None:
+        """End all of them."""

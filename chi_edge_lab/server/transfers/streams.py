@@ -1,0 +1,1 @@
+"""Bodies of uploads and downloads."""
