@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from chi_edge_lab.server.audit import Audit
-from chi_edge_lab.server.feeds.hub import Hub
 from chi_edge_lab.server.execs import Execs
+from chi_edge_lab.server.feeds.hub import Hub
 from chi_edge_lab.server.limits import EdgeLabLimits
 from chi_edge_lab.server.logs import Logs
 from chi_edge_lab.server.sites import SiteClients
