@@ -22,8 +22,8 @@ def encoded(kind: str, cursor: str, data: Mapping[str, Any]) -> bytes:
 class Feed:
     """Messages about one topic. Used on the loop only.
 
-    `snapshot` gives the state that messages go on from, in one or more parts; None where the messages themselves are all
-    there is (then a new reader gets those that are kept).
+    `snapshot` gives the state that messages go on from, in one or more parts; None where the messages themselves are
+    all there is (then a new reader gets those that are kept).
     """
 
     def __init__(
