@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from chi_edge_lab.core import names, wait
+from chi_edge_lab.core import asking, names, wait
 from chi_edge_lab.core.progress import Cancel, OnProgress, Reporter
-from chi_edge_lab.errors import BadInput, Conflict, ContainerGone, InvalidState, NotFound, WaitTimeout
+from chi_edge_lab.errors import BadInput, Conflict, ContainerGone, WaitTimeout
 
 if TYPE_CHECKING:
     from chi_edge_lab.zun import Client
@@ -120,19 +120,13 @@ def delete(
     began, pause_for = time.monotonic(), wait.POLL_FIRST
     while True:
         try:
-            container = client.get_container(uuid)
-            if container.status == "Deleted":
+            if not asking.request_delete(
+                client, uuid, lambda one: reporter.report("deleting", f"deleting (it is {one.status})")
+            ):
                 return False
-            reporter.report("deleting", f"deleting (it is {container.status})")
-            if container.status == "Paused":
-                client.unpause(uuid)
-            if container.status != "Deleting":
-                client.delete_container(uuid, stop=container.status not in {"Created", "Error", "Dead"})
             break
-        except NotFound:
-            return False
         except Conflict as error:
-            if not isinstance(error, InvalidState) and "state" not in str(error).lower():
+            if not asking.is_about_state(error):
                 raise
             if timeout is not None and time.monotonic() - began > timeout:
                 raise WaitTimeout(

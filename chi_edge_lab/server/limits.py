@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from traitlets import Float, Int
+from traitlets import Float, Int, List, Unicode
 from traitlets.config import Configurable
 
 
 class EdgeLabLimits(Configurable):
     """What the extension may use. All sizes are bytes and all times seconds unless a help text says otherwise."""
+
+    allowed_sites = List(
+        Unicode(),
+        help="Names of the sites that may be used through this server. []: every one that is known to it.",
+    ).tag(config=True)
 
     call_threads = Int(
         16, min=1, help="Threads that answer requests which need the site. More requests wait."
@@ -52,3 +57,19 @@ class EdgeLabLimits(Configurable):
     # -- logs
 
     # -- execs
+    exec_longest = Float(
+        60.0,
+        min=1.0,
+        help="Seconds that a request for an exec may ask to wait; then it goes on as a long one.",
+    ).tag(config=True)
+    execs = Int(
+        32, min=1, help="Long execs at a time, those that have ended and are still kept among them."
+    ).tag(config=True)
+    exec_output = Int(
+        1 << 20, min=4096, help="Bytes kept of the output of one long exec, its last ones."
+    ).tag(config=True)
+    exec_keep = Float(
+        900.0,
+        min=0.0,
+        help="Seconds that a long exec can still be looked at after it has ended. 0: not at all.",
+    ).tag(config=True)

@@ -23,7 +23,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 UUID = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 # what each name in a path may look like; a request for anything else finds no route
-PATTERNS = {"site": r"[^/]{1,255}", "uuid": UUID, "id": r"[A-Za-z0-9_-]{1,64}"}
+PATTERNS = {
+    "site": r"[^/]{1,255}",
+    "uuid": UUID,
+    "id": r"[A-Za-z0-9_-]{1,64}",
+    "address": r"[0-9a-fA-F:.]{2,45}",
+}
 IN_CALL = frozenset({"site", "uuid"})  # names in a path that `call` carries
 SITE = "/sites/{site}"
 CONTAINER = SITE + "/containers/{uuid}"

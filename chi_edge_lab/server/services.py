@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from chi_edge_lab.server.audit import Audit
+from chi_edge_lab.server.creations import Creations
 from chi_edge_lab.server.execs import Execs
 from chi_edge_lab.server.feeds.containers import Watcher
 from chi_edge_lab.server.feeds.hub import Hub
@@ -27,7 +28,8 @@ class Services:
         self.started = time.monotonic()
         self.calls = Workers("calls", limits.call_threads, limits.waiting_calls)
         self.polls = Workers("polls", limits.poll_threads, 10 * limits.feeds)
-        self.sites = SiteClients()
+        self.sites = SiteClients(limits.allowed_sites)
+        self.creations = Creations()
         self.audit = Audit(event_logger)
         self.hub = Hub(self)
         self.sockets: set[Any] = set()  # open event sockets

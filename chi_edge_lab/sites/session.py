@@ -176,6 +176,25 @@ class Login:
             self.session.auth.invalidate()
             self.session.get_token()
 
+    def projects(self) -> list[str]:
+        """Names of the projects that this user may work in; logs in if that has not happened.
+
+        Raises:
+            errors.Forbidden: Keystone does not tell. errors.SiteError, errors.LoginError: what is wrong.
+        """
+        with self._explained():
+            try:
+                keystone = self.auth_url.rstrip("/").removesuffix("/v3") + "/v3"
+                reply = self.session.get(f"{keystone}/auth/projects", headers={"Accept": "application/json"})
+                listed = reply.json().get("projects") or []
+            except (ksa.Forbidden, ksa.NotFound) as problem:
+                raise errors.Forbidden(
+                    f"{self.site} does not tell this user's projects.", hint="Name the project.",
+                    request_id=getattr(problem, "request_id", None), http_status=problem.http_status,
+                ) from None  # fmt: skip
+        names = {str(one["name"]) for one in listed if one.get("name") and one.get("enabled", True)}
+        return sorted(names, key=str.casefold)
+
     def regions(self) -> dict[str, list[str]]:
         """Service types of each region of the catalogue."""
         with self._explained():

@@ -19,7 +19,7 @@ from chi_edge_lab.sites.session import Login
 from chi_edge_lab.zun.create import CreateRequest
 from chi_edge_lab.zun.dialect import Dialect
 from chi_edge_lab.zun.errors import Answer, unreadable
-from chi_edge_lab.zun.models import Action, Archive, Container, ExecReply, Image
+from chi_edge_lab.zun.models import Action, Archive, Container, ContainerNetwork, ExecReply, Image
 from chi_edge_lab.zun.paths import container_path, placed
 from chi_edge_lab.zun.socket import Socket
 from chi_edge_lab.zun.stats import Stats, parse_stats
@@ -58,6 +58,11 @@ class Client:
     def version(self) -> str:
         """The API version spoken with the site, such as "1.41"."""
         return spelled(self._version)
+
+    @property
+    def spoken(self) -> tuple[int, int]:
+        """The same as numbers: (1, 41)."""
+        return self._version
 
     @functools.cached_property
     def dialect(self) -> Dialect:
@@ -295,6 +300,12 @@ class Client:
         reply = self._object(self._http.call("GET", path, doing), doing)
         inner = reply.get("containerAction")
         return Action.model_validate(inner if isinstance(inner, Mapping) else reply)
+
+    def networks_of(self, uuid: str) -> list[ContainerNetwork]:
+        """The networks a container is on."""
+        doing = f"list the networks of container {uuid!r}"
+        reply = self._object(self._http.call("GET", container_path(uuid, "network_list"), doing), doing)
+        return [ContainerNetwork.model_validate(item) for item in reply.get("networks") or []]
 
     def images(self) -> list[Image]:
         """Images on the site's hosts; for admins only on most sites (errors.Forbidden)."""
