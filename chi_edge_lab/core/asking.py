@@ -6,6 +6,7 @@ two people with the same idea, get the same answer as one.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ _KINDS: dict[Change, _Kind] = {
     "pause": _Kind("pause", frozenset({"Paused"}), frozenset({"container_pausing"}), needs="pause"),
     "unpause": _Kind("resume", frozenset({"Running"}), frozenset({"container_unpausing"}), needs="unpause"),
     "kill": _Kind("kill", under_way=frozenset({"container_killing"}), needs="kill"),
-    "rebuild": _Kind("rebuild", under_way=frozenset({"Rebuilding", "container_rebuilding"})),
+    "rebuild": _Kind("rebuild", under_way=frozenset({"Rebuilding", "container_rebuilding"}), needs="rebuild"),
 }
 
 
@@ -95,24 +96,31 @@ def delete(client: Client, uuid: str) -> bool:
     Raises:
         errors.InvalidState: the site does not let go of it in this state (it is being created, for instance).
     """
-    began = time.monotonic()
+    until = time.monotonic() + _DELETE_PATIENCE
     while True:
-        try:
-            return request_delete(client, uuid)
-        except Conflict as error:
-            if not is_about_state(error):
-                raise
-            if time.monotonic() - began < _DELETE_PATIENCE:
-                time.sleep(wait.POLL_LONGEST)
-                continue
-            try:
-                now = client.get_container(uuid)
-            except NotFound:
-                return False
-            raise InvalidState(
-                f"Container {wait.label(now)} is {_state(now)}, and the site does not delete it in this state.",
-                hint="Try again when that has ended.", request_id=error.request_id, http_status=error.http_status,
-            ) from error  # fmt: skip
+        done, refusal = _try_to_delete(client, uuid)
+        if refusal is None:
+            return done
+        if time.monotonic() > until:
+            break
+        time.sleep(wait.POLL_LONGEST)
+    try:
+        now = client.get_container(uuid)
+    except NotFound:
+        return False
+    raise InvalidState(
+        f"Container {wait.label(now)} is {_state(now)}, and the site does not delete it in this state.",
+        hint="Try again when that has ended.", request_id=refusal.request_id, http_status=refusal.http_status,
+    ) from refusal  # fmt: skip
+
+
+def _try_to_delete(client: Client, uuid: str) -> tuple[bool, Conflict | None]:
+    try:
+        return request_delete(client, uuid), None
+    except Conflict as error:
+        if not is_about_state(error):
+            raise
+        return False, error
 
 
 def request_delete(
@@ -166,8 +174,6 @@ def _request(
 
 def signal_named(signal: str) -> str:
     """Zun's spelling of a signal ("term", "SIGTERM" or "15"). Raises BadInput."""
-    import re
-
     text = signal.strip().upper()
     if not re.fullmatch(_SIGNAL, text):
         raise BadInput(f"{names.short(signal)} is not a signal.", hint="For instance SIGTERM, SIGHUP or 9.")

@@ -128,6 +128,7 @@ class Client:
 
     def rebuild(self, uuid: str, image: str | None = None) -> None:
         """Ask for the container to be made anew, with another image if one is given."""
+        self.dialect.require("rebuild")
         self._do(uuid, "rebuild", image=image)
 
     def pause(self, uuid: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import tempfile
@@ -81,3 +82,58 @@ def site(request: pytest.FixtureRequest) -> str:
 def unique() -> str:
     """A name for a container that no other test has."""
     return f"s-{uuid.uuid4().hex[:10]}"
+
+
+# ends at once when it is stopped, which a shell as process 1 does not
+IDLE = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 3600 & wait; done"]
+
+
+@pytest.fixture
+def box(api: Api, site: str, unique: str, jp_asyncio_loop: Any) -> Iterator[Box]:
+    """Containers of a site by name: `await box.create()` gives a running one; they go with the test."""
+    made = Box(api, site, unique)
+    yield made
+    jp_asyncio_loop.run_until_complete(made.delete())
+
+
+class Box:
+    """Creates containers through the extension, asks it about them and waits for what it says."""
+
+    def __init__(self, api: Api, site: str, name: str) -> None:
+        self._api = api
+        self.site = site
+        self.name = name
+        self.made: list[str] = []
+
+    async def create(self, *, until: str = "Running", **body: Any) -> str:
+        """The uuid of a new container, once it has a status ("": at once)."""
+        fields = {"name": f"{self.name}-{len(self.made)}", "image": "busybox", "command": IDLE, **body}
+        found = await self._api("POST", "sites", self.site, "containers", body=fields, status=202)
+        self.made.append(found["uuid"])
+        if until:
+            await self.until(found["uuid"], until)
+        return str(found["uuid"])
+
+    async def delete(self) -> None:
+        """Delete them all, and wait until they are gone: the site has room for few."""
+        for one in dict.fromkeys(self.made):
+            await self.ask("DELETE", one)
+        for _ in range(400):
+            listed = await self._api("GET", "sites", self.site, "containers")
+            if not {one["uuid"] for one in listed["containers"]} & set(self.made):
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError(f"not deleted: {listed}")
+
+    async def ask(self, method: str, uuid: str, *path: str, **options: Any) -> Any:
+        """A request about one container."""
+        return await self._api(method, "sites", self.site, "containers", uuid, *path, **options)
+
+    async def until(self, uuid: str, status: str) -> dict[str, Any]:
+        """The container, once it has a status and nothing is being done to it."""
+        for _ in range(400):
+            found = await self.ask("GET", uuid)
+            if found["status"] == status and not found["task_state"]:
+                return dict(found)
+            await asyncio.sleep(0.05)
+        raise AssertionError(f"not {status}: {found}")

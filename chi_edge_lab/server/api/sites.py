@@ -93,6 +93,12 @@ def list_sites(call: Call) -> SiteList:
     return SiteList(default=default, sites=[_entry(call, one, used) for one in listed])
 
 
+@operation("GET", "/sites/default", "read")
+def get_default_site(call: Call) -> SiteDetail:
+    """Log in to the site in use (where that has not happened) and tell what it is."""
+    return _detail(call.services.sites.client(DEFAULT, call.project))
+
+
 @operation("PUT", "/sites/default", "write")
 def choose_site(call: Call, body: Choice) -> DefaultSite:
     """Choose what "default" means, for all who use this server; nothing is sent."""
