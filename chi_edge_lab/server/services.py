@@ -36,6 +36,7 @@ class Services:
 
     async def start(self) -> None:
         """Begin what runs by itself: cleaning up after a server that was killed."""
+        self.audit.start()
         await self.transfers.start()
 
     async def stop(self) -> None:
