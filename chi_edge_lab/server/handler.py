@@ -124,6 +124,8 @@ class EdgeHandler(APIHandler):
         except Exception as error:  # noqa: BLE001 - the one place where errors become answers
             self.fail(error)
         else:
+            if operation.of_site and operation.method != "GET":
+                self.services.poke()
             self.answer(result, operation.status)
 
 

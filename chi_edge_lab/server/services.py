@@ -8,6 +8,7 @@ from typing import Any
 
 from chi_edge_lab.server.audit import Audit
 from chi_edge_lab.server.execs import Execs
+from chi_edge_lab.server.feeds.containers import Watcher
 from chi_edge_lab.server.feeds.hub import Hub
 from chi_edge_lab.server.limits import EdgeLabLimits
 from chi_edge_lab.server.logs import Logs
@@ -29,6 +30,7 @@ class Services:
         self.sites = SiteClients()
         self.audit = Audit(event_logger)
         self.hub = Hub(self)
+        self.sockets: set[Any] = set()  # open event sockets
         self.logs = Logs(self)
         self.execs = Execs(self)
         self.terminals = Terminals(self)
@@ -39,8 +41,16 @@ class Services:
         self.audit.start()
         await self.transfers.start()
 
+    def poke(self) -> None:
+        """Something was asked of a site: whoever watches looks at once."""
+        for producer in self.hub.producers():
+            if isinstance(producer, Watcher):
+                producer.poke()
+
     async def stop(self) -> None:
         """End feeds, terminals, transfers and threads; nothing is left running."""
+        for socket in tuple(self.sockets):
+            socket.close(1001, "the Jupyter server stops")
         await self.transfers.stop()
         await self.terminals.stop()
         await self.execs.stop()
