@@ -29,8 +29,9 @@ whether the thing exists, before they upgrade; both refuse a foreign Origin.
 `/events` carries everything that moves, in JSON text frames. The client sends
 `{"op": "subscribe", "id": 7, "topic": {"name": "containers", "site": "default", "project": null}, "cursor": null}` and
 `{"op": "unsubscribe", "id": 7}`. A frame from the server is an array of messages
-`{"id": 7, "type": "snapshot", "cursor": "...", "data": {}}`; `type` is `snapshot`, `gap` (something was lost, a snapshot
-follows), `end`, `error` (`data` is a Problem) or the topic's own. After a drop, subscribe again with the last `cursor`.
+`{"id": 7, "type": "snapshot", "cursor": "...", "data": {}}`; `type` is `snapshot`, `gap` (something was lost, and a
+snapshot follows), `end`, `error` and `problem` (`data` is a Problem), or the topic's own. After a drop, subscribe again
+with the last `cursor`.
 
 `/terminals/{id}` is one terminal: binary frames are its bytes, text frames are small JSON messages (size, exit, state).
 """
