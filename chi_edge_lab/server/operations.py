@@ -65,11 +65,17 @@ class Operation:
 
 OPERATIONS: list[Operation] = []
 HANDLERS: list[tuple[str, Any]] = []  # (path, handler class) of what is no plain operation
+MESSAGES: list[type[BaseModel]] = []  # what sockets carry; in the document, and so in the TypeScript types
 
 
 def route(path: str, handler: Any) -> None:
     """Let a handler class of its own answer a path: streams and sockets."""
     HANDLERS.append((path, handler))
+
+
+def messages(*models: type[BaseModel]) -> None:
+    """Put the models of a socket's messages in the document."""
+    MESSAGES.extend(one for one in models if one not in MESSAGES)
 
 
 def path_names(path: str) -> tuple[str, ...]:

@@ -38,6 +38,7 @@ class Services:
 
     async def start(self) -> None:
         """Begin what runs by itself: cleaning up after a server that was killed."""
+        self.audit.start()
         await self.transfers.start()
 
     def poke(self) -> None:
