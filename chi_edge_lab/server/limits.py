@@ -51,6 +51,27 @@ class EdgeLabLimits(Configurable):
 
     # -- terminals
 
+    terminals = Int(30, min=1, help="Terminals open at a time.").tag(config=True)
+    terminal_idle = Float(
+        8 * 3600.0, min=0.0,
+        help="Seconds without a reader, input or output after which a terminal is closed. 0: never.",
+    ).tag(config=True)  # fmt: skip
+    terminal_scrollback = Int(
+        2 << 20,
+        min=2 << 20,
+        help="Bytes that a terminal keeps of what it has shown, for readers who come back.",
+    ).tag(config=True)
+    terminal_high = Int(
+        256 << 10, min=16 << 10, max=1 << 20,
+        help="Bytes that the quickest reader may be behind before the container is no longer read.",
+    ).tag(config=True)  # fmt: skip
+    terminal_low = Int(
+        64 << 10, min=4 << 10, max=1 << 20, help="Bytes behind at which the container is read again."
+    ).tag(config=True)
+    recording_bytes = Int(64 << 20, min=4096, help="Size in bytes at which a recording ends.").tag(
+        config=True
+    )
+
     # -- transfers
 
     # -- logs
