@@ -15,6 +15,7 @@ from tornado.httpclient import HTTPClientError
 
 from chi_edge_lab import sites
 from tests.localsite import clean_environment, site_command
+from tests.server.eventclient import EventClient
 
 PROFILES = {"local": "chi-edge", "local-zun": "zun"}
 
@@ -81,3 +82,17 @@ def site(request: pytest.FixtureRequest) -> str:
 def unique() -> str:
     """A name for a container that no other test has."""
     return f"s-{uuid.uuid4().hex[:10]}"
+
+
+@pytest.fixture
+def events(jp_ws_fetch: Any, jp_asyncio_loop: Any) -> Iterator[Callable[[], Awaitable[EventClient]]]:
+    """`await events()`: a new event socket, closed at the test's end."""
+    opened: list[EventClient] = []
+
+    async def connect() -> EventClient:
+        opened.append(EventClient(await jp_ws_fetch("chi-edge-lab", "api", "events")))
+        return opened[-1]
+
+    yield connect
+    for client in opened:
+        jp_asyncio_loop.run_until_complete(client.closed())
