@@ -18,6 +18,7 @@ from tornado import web
 from chi_edge_lab import errors
 from chi_edge_lab.server.call import Call
 from chi_edge_lab.server.failures import Problem, problem_of, status_of
+from chi_edge_lab.server.feeds.containers import poke
 from chi_edge_lab.server.operations import IN_CALL, Operation, Payload
 from chi_edge_lab.server.services import Services
 
@@ -124,6 +125,8 @@ class EdgeHandler(APIHandler):
         except Exception as error:  # noqa: BLE001 - the one place where errors become answers
             self.fail(error)
         else:
+            if operation.of_site and operation.method != "GET":
+                await poke(call)
             self.answer(result, operation.status)
 
 

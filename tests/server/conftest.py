@@ -14,8 +14,9 @@ import pytest
 from tornado.httpclient import HTTPClientError
 
 from chi_edge_lab import sites
+from chi_edge_lab.server.services import Services
 from tests.localsite import clean_environment, site_command
-from tests.server.eventclient import EventClient
+from tests.server.events import Events
 
 PROFILES = {"local": "chi-edge", "local-zun": "zun"}
 
@@ -85,14 +86,21 @@ def unique() -> str:
 
 
 @pytest.fixture
-def events(jp_ws_fetch: Any, jp_asyncio_loop: Any) -> Iterator[Callable[[], Awaitable[EventClient]]]:
-    """`await events()`: a new event socket, closed at the test's end."""
-    opened: list[EventClient] = []
+def events(jp_ws_fetch: Any, jp_asyncio_loop: Any) -> Iterator[Callable[[], Awaitable[Events]]]:
+    """`await events()`: a client of a new event socket, closed at the test's end."""
+    opened: list[Events] = []
 
-    async def connect() -> EventClient:
-        opened.append(EventClient(await jp_ws_fetch("chi-edge-lab", "api", "events")))
+    async def connect() -> Events:
+        opened.append(Events(await jp_ws_fetch("chi-edge-lab", "api", "events")))
         return opened[-1]
 
     yield connect
     for client in opened:
-        jp_asyncio_loop.run_until_complete(client.closed())
+        jp_asyncio_loop.run_until_complete(client.end())
+
+
+@pytest.fixture
+def services(jp_serverapp: Any) -> Services:
+    """The server's own."""
+    found: Services = jp_serverapp.web_app.settings["chi_edge_lab_services"]
+    return found

@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 from chi_edge_lab import sites
 from chi_edge_lab.server.call import Call
-from chi_edge_lab.server.operations import operation
+from chi_edge_lab.server.operations import SITE, operation
 
 
 class SiteEntry(BaseModel):
@@ -33,3 +33,8 @@ def list_sites(call: Call) -> SiteList:
             for one in sites.list_sites()
         ]
     )
+
+
+@operation("POST", SITE + "/refresh", "read")
+async def refresh(call: Call) -> None:
+    """Look at the site at once, for all who watch it (every change asked of it through this server does so too)."""

@@ -10,7 +10,7 @@ import itertools
 import json
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +19,31 @@ MESSAGE_BYTES = (
 )  # what can be cut is cut into messages of about this size, so that frames stay bounded
 
 
-def encoded(kind: str, cursor: str, data: Mapping[str, Any]) -> bytes:
-    """A message as JSON, without its first brace: the socket puts the subscription's number in front."""
-    return json.dumps({"type": kind, "cursor": cursor, "data": data}, separators=(",", ":")).encode()[1:]
+def as_json(value: Any) -> bytes:
+    """JSON without blanks, in ASCII: what is no character (names of files) travels as escaped surrogates."""
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def encoded(kind: str, cursor: str, data: Mapping[str, Any] | bytes) -> bytes:
+    """A message as JSON, without its first brace: the socket puts the subscription's number in front.
+
+    `data` as bytes is JSON already.
+    """
+    body = data if isinstance(data, bytes) else as_json(data)
+    return b'"type":%b,"cursor":%b,"data":%b}' % (as_json(kind), as_json(cursor), body)
+
+
+def in_parts(items: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Encoded things, as many at a time as fit a message; at least one part, which may be empty."""
+    part: list[bytes] = []
+    size = 0
+    for item in items:
+        if part and size + len(item) > MESSAGE_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(item)
+        size += len(item) + 1
+    yield part
 
 
 @dataclass(frozen=True)
@@ -36,35 +58,27 @@ class Listing:
     items: Sequence[bytes]
     facts: Mapping[str, Any]
 
-    def parts(self) -> Iterator[tuple[list[bytes], bool]]:
-        """(things, whether more follow) of each message."""
-        part: list[bytes] = []
-        size = 0
-        for item in self.items:
-            if part and size + len(item) > MESSAGE_BYTES:
-                yield part, True
-                part, size = [], 0
-            part.append(item)
-            size += len(item) + 1
-        yield part, False
-
-    def message(self, part: list[bytes], more: bool, cursor: str) -> bytes:
-        """One of its messages."""
-        head = json.dumps({"type": "snapshot", "cursor": cursor}, separators=(",", ":"))[1:-1]
-        facts = json.dumps({**self.facts, "more": more}, separators=(",", ":"))[1:]
-        named = json.dumps(self.name).encode()
-        return b'%b,"data":{%b:[%b],%b}' % (head.encode(), named, b",".join(part), facts.encode())
+    def messages(self, cursor: str, partial: str) -> Iterator[bytes]:
+        """Its messages; `cursor` for the last one, `partial` for those before."""
+        facts = as_json({**self.facts, "more": True})[1:], as_json({**self.facts, "more": False})[1:]
+        name = as_json(self.name)
+        before: list[bytes] | None = None
+        for part in in_parts(self.items):
+            if before is not None:
+                yield encoded("snapshot", partial, b"{%b:[%b],%b" % (name, b",".join(before), facts[0]))
+            before = part
+        yield encoded("snapshot", cursor, b"{%b:[%b],%b" % (name, b",".join(before or []), facts[1]))
 
 
-Snapshot = Callable[[], "Mapping[str, Any] | Listing | None"]
+Snapshot = Callable[[], "Iterable[Mapping[str, Any]] | Listing | None"]
 
 
 class Feed:
     """Messages about one topic. Used on the loop only.
 
-    `snapshot` gives the state that messages go on from; where it gives None there is none yet, and new readers wait
-    until `wake` or `publish`. A feed without `snapshot` is nothing but its messages: a new reader gets those that
-    are kept.
+    `snapshot` gives the state that messages go on from, in one or more parts; where it gives None there is none yet,
+    and new readers wait until `wake` or `publish`. A feed without `snapshot` is nothing but its messages: a new
+    reader gets those that are kept.
     """
 
     def __init__(self, *, entries: int, size: int, snapshot: Snapshot | None = None) -> None:
@@ -102,8 +116,11 @@ class Feed:
         """The cursor of a reader who has a part of a snapshot only: nothing can go on from there."""
         return f"{self._epoch}-"
 
-    def publish(self, kind: str, data: Mapping[str, Any]) -> None:
-        """Add a message and wake the readers. After the end nobody listens any more, and nothing happens."""
+    def publish(self, kind: str, data: Mapping[str, Any] | bytes) -> None:
+        """Add a message (`data` as bytes is JSON already) and wake the readers.
+
+        After the end nobody listens any more, and nothing happens.
+        """
         if self.ended:
             return
         message = encoded(kind, self.cursor(self.next + 1), data)
@@ -151,12 +168,10 @@ class Feed:
         if state is None:
             return (iter(()), number) if self.ended else None
         if isinstance(state, Listing):
-            return self._in_parts(state, number), number
-        return iter([encoded("snapshot", self.cursor(number), state)]), number
-
-    def _in_parts(self, listing: Listing, number: int) -> Iterator[bytes]:
-        for part, more in listing.parts():
-            yield listing.message(part, more, self.nowhere if more else self.cursor(number))
+            return state.messages(self.cursor(number), self.nowhere), number
+        *parts, last = state
+        messages = [encoded("snapshot", self.nowhere, part) for part in parts]
+        return iter([*messages, encoded("snapshot", self.cursor(number), last)]), number
 
     def since(self, number: int) -> Iterator[bytes] | None:
         """The messages from `number` on, None where that one is no longer kept. To be used up at once."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Hashable
 from typing import TYPE_CHECKING
@@ -13,8 +12,6 @@ from chi_edge_lab.server.feeds.feed import Feed
 
 if TYPE_CHECKING:
     from chi_edge_lab.server.services import Services
-
-log = logging.getLogger(__name__)
 
 
 class Producer(ABC):
@@ -40,6 +37,8 @@ class Hub:
         self._tasks: set[asyncio.Task[None]] = set()  # also of producers that are ending
         self._closers: set[Callable[[], Awaitable[None]]] = set()
         self._stopped = False
+        # for polls that take a second or more: others find a thread meanwhile
+        self.slow_polls = asyncio.Semaphore(max(1, services.limits.poll_threads // 2))
 
     def __len__(self) -> int:
         return len(self._held)
@@ -63,6 +62,10 @@ class Hub:
         held.stay()
         held.readers += 1
         return Lease(self, key, held.producer)
+
+    def producers(self) -> list[Producer]:
+        """All that run."""
+        return [held.producer for held in self._held.values()]
 
     def known(self, key: Hashable) -> Producer | None:
         """The producer of a key, where one runs."""

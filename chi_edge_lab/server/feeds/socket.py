@@ -7,8 +7,10 @@ Text frames. The client sends `{"op": "subscribe", "id": 7, "topic": {"name": ..
 - what the topic publishes; `cursor` is what to subscribe with again after a drop;
 - `snapshot`: the state that the following messages go on from (`"more": true` in its data: the next message goes on
   with it); `gap`: messages were lost, what follows begins anew;
-- `end`, `error` (data: a Problem) and the topic's own last words: the subscription is over, its id is free again;
+- `end`, `error` (data: a Problem): the subscription is over, its id is free again;
 - `problem` (data: a Problem): what the client sent was not understood or not possible; nothing has changed.
+
+What a slow client has not read stays in the feeds' rings, one frame apart: nothing queues here.
 """
 
 from __future__ import annotations
@@ -26,10 +28,11 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, TypeAdapter, V
 from tornado import websocket
 
 from chi_edge_lab import errors
+from chi_edge_lab.server.call import Call
 from chi_edge_lab.server.failures import LimitReached
 from chi_edge_lab.server.feeds.hub import Lease
 from chi_edge_lab.server.feeds.subscriptions import Subscriptions
-from chi_edge_lab.server.feeds.topics import call_for, load_topics, parse_topic
+from chi_edge_lab.server.feeds.topics import load_topics, wanted
 from chi_edge_lab.server.handler import RESOURCE
 from chi_edge_lab.server.operations import route
 from chi_edge_lab.server.services import Services
@@ -79,6 +82,7 @@ class EventSocket(WebSocketMixin, websocket.WebSocketHandler, JupyterHandler):
 
     @property
     def max_message_size(self) -> int:
+        """Bytes of a client's message; a larger one closes the socket."""
         return MESSAGE_BYTES
 
     async def _upgrade(self, *args: Any, **kwargs: Any) -> None:
@@ -88,7 +92,9 @@ class EventSocket(WebSocketMixin, websocket.WebSocketHandler, JupyterHandler):
     get: Any = ws_authenticated(authorized("read", resource=RESOURCE)(_upgrade))
 
     def open(self, *args: Any, **kwargs: Any) -> None:
+        """Begin to send."""
         super().open(*args, **kwargs)
+        self.set_nodelay(True)
         self._subscriptions = Subscriptions()
         self._sender = asyncio.create_task(self._send())
         self._ending: asyncio.Task[None] | None = None
@@ -126,12 +132,18 @@ class EventSocket(WebSocketMixin, websocket.WebSocketHandler, JupyterHandler):
             self._end()
         super().on_close()
 
-    async def _opened(self, wanted: dict[str, Any]) -> Lease:
-        topic, request = parse_topic(wanted)
+    async def _opened(self, words: dict[str, Any]) -> Lease:
+        topic, request = wanted(words)
         user = self.current_user
         if not await ensure_async(self.authorizer.is_authorized(self, user, topic.action, RESOURCE)):
             raise errors.Forbidden(f"You are not authorized to {topic.action} on {RESOURCE}.")
-        call = call_for(self.services, str(getattr(user, "username", "") or ""), request)
+        call = Call(
+            services=self.services,
+            user=str(getattr(user, "username", "") or ""),
+            site=request.site,
+            project=request.project,
+            uuid=getattr(request, "uuid", ""),
+        )
         return await topic.open(call, request)
 
     async def _send(self) -> None:

@@ -37,7 +37,7 @@ class Subscription:
 
     def refuse(self, error: BaseException) -> None:
         """Say why there will be nothing."""
-        self._refusal = encoded("error", "", problem_of(error).model_dump())
+        self._refusal = encoded("problem", "", problem_of(error).model_dump())
 
     def take(self, size: int, room: int | None) -> tuple[bytes, bool]:
         """(messages joined with commas, whether there may be more), as `Reader.take` gives them."""
