@@ -23,11 +23,11 @@ SLEEP = ["sh", "-c", "trap 'exit 0' TERM; sleep 3600 & wait"]
 def connect(jp_ws_fetch: Any) -> Connect:
     @asynccontextmanager
     async def opened() -> AsyncIterator[Events]:
-        socket = await jp_ws_fetch("chi-edge-lab", "api", "events")
+        events = Events(await jp_ws_fetch("chi-edge-lab", "api", "events"))
         try:
-            yield Events(socket)
+            yield events
         finally:
-            await Events(socket).end()
+            await events.end()
 
     return opened
 
