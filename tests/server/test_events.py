@@ -187,3 +187,21 @@ async def test_an_unsubscribed_topic_is_silent(connect: Connect, unique: str) ->
         assert events.types(1) == ["snapshot"]
     client = await blocking(client_of, "local")
     await blocking(lifecycle.delete, client, container.uuid)
+
+
+async def test_a_running_container_is_measured_until_it_stops(
+    connect: Connect, site: str, unique: str
+) -> None:
+    container = await made(site, unique)
+    client = await blocking(client_of, site)
+    async with connect() as events:
+        events.subscribe(1, "stats", site=site, uuid=container.uuid, interval=1)
+        # CHI@Edge has no sample before a minute has passed; that is told as null
+        sample = await events.until(1, "sample", seconds=30)
+        assert "stats" in sample["data"]
+        if site == "local-zun":
+            assert sample["data"]["stats"]["memory_bytes"] > 0
+            await blocking(lifecycle.stop, client, container.uuid)
+            await events.until(1, lambda message: message["data"].get("status") == "Stopped")
+        await blocking(lifecycle.delete, client, container.uuid)
+        await events.until(1, "gone")

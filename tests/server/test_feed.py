@@ -79,7 +79,7 @@ def test_a_reader_knows_all_or_is_told(
         feed.publish("add", {"number": numbers[-1]})
 
     last = [("publish", 0), ("take", 1 << 20), ("take", 1 << 20)]
-    for polls, (step, size) in enumerate([*steps, *last], 1):  # noqa: B007 - `snapshot` looks at it
+    for polls, (step, size) in enumerate([*steps, *last], 1):
         if step == "publish":
             publish()
         elif step == "publish many":

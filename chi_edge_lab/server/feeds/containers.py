@@ -145,8 +145,9 @@ class Watcher(Producer):
     def _failed(self, error: errors.EdgeLabError) -> None:
         self.looked = True
         problem = problem_of(error).model_dump()
-        known = self.state["problem"] or {}
-        if known.get("code") != problem["code"]:
+        known = (self.state["problem"] or {}).get("code")
+        # an expired login fails in more than one way, and is one thing to be told
+        if known != problem["code"] and not {known, problem["code"]} <= _LOGIN:
             self.state = {"ok": False, "problem": problem}
             self.feed.publish("state", self.state)
 
