@@ -26,7 +26,7 @@ class Services:
         self.started = time.monotonic()
         self.calls = Workers("calls", limits.call_threads, limits.waiting_calls)
         self.polls = Workers("polls", limits.poll_threads, 10 * limits.feeds)
-        self.sites = SiteClients()
+        self.sites = SiteClients(limits.allowed_sites)
         self.audit = Audit(event_logger)
         self.hub = Hub(self)
         self.logs = Logs(self)
@@ -36,6 +36,7 @@ class Services:
 
     async def start(self) -> None:
         """Begin what runs by itself: cleaning up after a server that was killed."""
+        self.audit.start()
         await self.transfers.start()
 
     async def stop(self) -> None:

@@ -5,7 +5,7 @@ last has more=false), then `diff` {"changed": [...], "removed": [uuid, ...]} and
 when polls begin to fail or work again.
 
 The values of environment variables are left out (their names are kept): they hold people's secrets, and nobody asked
-for them. The REST operation for one container has them.
+for them. The REST operation for one container has them on request.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ class Entry(NamedTuple):
     data: bytes
 
 
-def shown(container: Container) -> State:
-    """A container as feeds and lists show it: without the values of its environment."""
-    state = container.model_dump(mode="json")
-    state["environment"] = dict.fromkeys(state.get("environment") or {}, "")
-    return state
+def masked(container: Container) -> Container:
+    """The container (changed in place) without the values of its environment."""
+    container.environment = dict.fromkeys(container.environment, "")
+    return container
 
 
 def entry_of(container: Container) -> Entry:
     """What a watcher keeps of a container."""
     status = container.status or ""
-    return Entry(status, bool(container.task_state) or status in _CHANGING, as_json(shown(container)))
+    changing = bool(container.task_state) or status in _CHANGING
+    return Entry(status, changing, as_json(masked(container).model_dump(mode="json")))
 
 
 class Watcher(Producer):
