@@ -42,10 +42,16 @@ _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 _SIZE = 'stty rows "$2" cols "$3" <"$1"'
 # $1: process id, $2: tty. Is it there, and still the same?
 _ALIVE = '[ "$(readlink "/proc/$1/fd/0")" = "$2" ]'
-_END = f"""{_ALIVE}||exit 0
-kill -HUP "-$1" 2>/dev/null;kill -HUP "$1" 2>/dev/null;n=0
-while {_ALIVE};do n=$((n+1));[ $n -gt 10 ]&&{{ kill -KILL "-$1";kill -KILL "$1";exit 0;}}
-sleep 0.1 2>/dev/null||sleep 1;done"""
+# $1: the shell's process id, which is its session's too; $2: the number of its tty (0 once it has hung up). All of the
+# session is ended, also what does not listen to hang-ups.
+_END = """p=$1;t=$2;k(){ f=1;for s in /proc/[0-9]*/stat;do read -r s 2>/dev/null <"$s"||continue
+i=${s%% *};set -- "$1" ${s##*) };[ "$5" = "$p" ]||continue
+case $6 in "$t"|0)f=0;kill "$1" "$i" 2>/dev/null;;esac;done;return $f;}
+n=0;while k -HUP;do n=$((n+1));[ $n -gt 5 ]&&{ k -KILL;exit 0;}
+sleep 0.1 2>/dev/null||sleep 1;done;exit 0"""
+_PTS = 136 << 8  # the number of /dev/pts/0; Linux numbers the first 256 in a row
+_SIGNALLED = 128  # exit codes above: ended by a signal, which is how the container's end looks from inside
+_END_SECONDS = (0.0, 0.5, 1.0)  # looks at a container that may be about to stop
 
 
 class Terminal:
@@ -83,6 +89,7 @@ class Terminal:
             raise BadInput(f"{user!r} is not the name of a user.")
         if not command.strip() or "\0" in command:
             raise BadInput("The command of a terminal is one line, such as bash or python3.")
+        self._rest = b""  # read, and not given yet
         self._plain = False  # the image has no sh to print the mark
         self._socket = self._open()
 
@@ -114,11 +121,19 @@ class Terminal:
         socket.resize(self.rows, self.cols)
         return socket
 
+    def settle(self) -> None:
+        """Wait (some seconds at most) until the shell has told its tty: what is typed from then on shows."""
+        while self._held is not None:
+            self._rest += self._read_held(None)
+
     def read(self, timeout: float | None = None) -> bytes:
         """The next bytes; b"" when the shell has ended, or the connection (`verdict` tells which).
 
         Raises TimeoutError after `timeout` seconds without any.
         """
+        if self._rest:
+            rest, self._rest = self._rest, b""
+            return rest
         until = None if timeout is None else time.monotonic() + timeout
         while self._held is not None:
             shown = self._read_held(until)
@@ -146,7 +161,7 @@ class Terminal:
                 self.tty = ""
             rest = bytes(self._held[found.end() :])
             self._held = None
-            return rest.removeprefix(b"\r\n")
+            return rest
         if not piece:
             if not self._attaches and not self.user:
                 # the image has no sh, or not that command: once more without the mark, and its own words show
@@ -201,10 +216,19 @@ class Terminal:
             container = self.client.get_container(self.uuid)
         except NotFound:
             return "The container was deleted."
-        if container.status != "Running":
-            return f"The container is {container.status}."
-        if self.exit_code is not None:
-            return f"The shell has ended with exit code {self.exit_code}."
+        code = self.exit_code
+        for pause in _END_SECONDS if code is not None and code > _SIGNALLED else ():
+            if container.status != "Running" or container.task_state:
+                break
+            time.sleep(pause)
+            container = self.client.get_container(self.uuid)
+        if container.status != "Running" or container.task_state:
+            doing = (
+                "is being stopped or restarted" if container.status == "Running" else f"is {container.status}"
+            )
+            return f"The container {doing}."
+        if code is not None:
+            return f"The shell has ended with exit code {code}."
         if not self.pid or not self.tty:
             return f"The terminal has ended ({self.close_reason})." if not self._attaches else ""
         try:
@@ -238,8 +262,15 @@ class Terminal:
         """A closed connection does not end a shell, and what runs in it may not listen to `exit`."""
         if not self.pid or not self.tty:
             return
+        number = self.tty.rpartition("/")[2]
         try:
-            shell.run(self.client, self.uuid, _END, str(self.pid), self.tty)
+            shell.run(
+                self.client,
+                self.uuid,
+                _END,
+                str(self.pid),
+                str(_PTS + int(number)) if number.isdecimal() else "-",
+            )
         except (EdgeLabError, ExecTimeout) as problem:
             # the container has stopped or gone, and the shell with it; or the site has, and we cannot reach it
             log.info("a shell in container %s could not be looked after: %s", self.uuid, problem)

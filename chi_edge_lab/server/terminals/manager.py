@@ -69,7 +69,9 @@ class Terminals(Producer):
             def dial() -> tuple[Terminal, str]:
                 client = call.container()
                 name = client.get_container(call.uuid).name or call.uuid
-                return Terminal(client, call.uuid, command=command, user=user, rows=rows, cols=cols), name
+                terminal = Terminal(client, call.uuid, command=command, user=user, rows=rows, cols=cols)
+                terminal.settle()
+                return terminal, name
 
             terminal, name = await self._services.calls.run(dial)
         finally:
