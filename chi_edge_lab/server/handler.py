@@ -73,7 +73,9 @@ class EdgeHandler(APIHandler):
         self.set_status(status)
         self.set_header("Cache-Control", "no-store")
         if result is None:
-            self.finish()
+            self.update_api_activity()
+            self.clear_header("Content-Type")
+            web.RequestHandler.finish(self)  # Jupyter's own would say that nothing is JSON
         elif isinstance(result, Payload):
             self.set_header("X-Content-Type-Options", "nosniff")
             if result.file_name:

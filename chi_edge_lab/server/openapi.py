@@ -98,7 +98,7 @@ def _entry(one: Operation, references: Any, schemas: dict[str, Any]) -> dict[str
     reply: dict[str, Any] = {"description": one.summary}
     if one.reply is not None:
         reply["content"] = {one.reply_type: {"schema": references[one.reply, "serialization"]}}
-    elif one.status != 204:
+    elif one.reply_type:
         reply["content"] = {one.reply_type: {"schema": _plain_schema(one.reply_type)}}
     statuses = sorted({400, 403, *(_OF_SITE if one.of_site else (404, 409, 429) if one.path_names else ())})
     entry: dict[str, Any] = {

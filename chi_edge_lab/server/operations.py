@@ -106,7 +106,7 @@ def operation(
                 tag=function.__module__.rpartition(".")[2],
                 status=status or (204 if nothing else 200),
                 query=hints.get("query"), body=hints.get("body"), reply=reply,
-                reply_type=reply_type or ("application/json" if reply else "application/octet-stream"),
+                reply_type=reply_type or ("application/json" if reply else "" if nothing else "application/octet-stream"),
                 path_names=names,
             )
         )  # fmt: skip

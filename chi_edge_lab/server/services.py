@@ -27,7 +27,7 @@ class Services:
         self.started = time.monotonic()
         self.calls = Workers("calls", limits.call_threads, limits.waiting_calls)
         self.polls = Workers("polls", limits.poll_threads, 10 * limits.feeds)
-        self.sites = SiteClients()
+        self.sites = SiteClients(limits.allowed_sites)
         self.audit = Audit(event_logger)
         self.hub = Hub(self)
         self.sockets: set[Any] = set()  # open event sockets

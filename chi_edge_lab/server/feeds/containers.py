@@ -38,11 +38,10 @@ State = dict[str, Any]
 Listener = Callable[[Mapping[str, State], list[str]], None]
 
 
-def shown(container: Container) -> State:
-    """A container as feeds and lists show it: without the values of its environment."""
-    state = container.model_dump(mode="json")
-    state["environment"] = dict.fromkeys(state.get("environment") or {}, "")
-    return state
+def masked(container: Container) -> Container:
+    """The container (changed in place) without the values of its environment."""
+    container.environment = dict.fromkeys(container.environment, "")
+    return container
 
 
 class Watcher(Producer):
@@ -90,7 +89,7 @@ class Watcher(Producer):
     def _look(self) -> dict[str, State]:
         containers = self.client.list_containers()
         self._services.sites.remember(self.client, *(one.uuid for one in containers))
-        return {one.uuid: shown(one) for one in containers if one.uuid}
+        return {one.uuid: masked(one).model_dump(mode="json") for one in containers if one.uuid}
 
     def _merge(self, found: dict[str, State]) -> None:
         self.polls += 1
