@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import quote, quote_from_bytes
 
 from chi_edge_lab import sites
 from chi_edge_lab.core import create, lifecycle, shell
@@ -48,10 +47,6 @@ class Blocking:
 
     async def leftovers(self) -> bytes:
         return await asyncio.to_thread(self.room.leftovers)
-
-
-def quoted(path: str | bytes) -> str:
-    return quote_from_bytes(path, safe="") if isinstance(path, bytes) else quote(path, safe="")
 
 
 async def until(look: Callable[[], Any], fits: Callable[[Any], bool], seconds: float = 60.0) -> Any:

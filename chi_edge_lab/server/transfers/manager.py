@@ -56,11 +56,17 @@ class Transfers:
         self._sweeper: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ending: set[asyncio.Task[None]] = set()
+        self._starting = asyncio.Lock()
         self._making = 0
         self._promised = 0  # bytes of uploads that are being made
 
     async def start(self) -> None:
-        """Clean up what a killed server has left behind."""
+        """Clean up what a killed server has left behind. The first transfer starts it where the server has not."""
+        async with self._starting:
+            if self._loop is None:
+                await self._start()
+
+    async def _start(self) -> None:
         self._loop = asyncio.get_running_loop()
         try:
             self._spool = await self.disk.run(Spool, self._services.data_dir / "spool")
@@ -112,6 +118,7 @@ class Transfers:
                 f"There are {limits.transfers} transfers already, which is the limit.",
                 hint="Cancel some, or raise c.EdgeLabLimits.transfers.",
             )
+        await self.start()
         spool = self._usable()
         self._making += 1
         try:
