@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from traitlets import Float, Int
+from traitlets import Float, Int, List, Unicode
 from traitlets.config import Configurable
 
 
@@ -45,7 +45,32 @@ class EdgeLabLimits(Configurable):
     feeds = Int(200, min=1, help="Feeds (sites watched, logs followed, ...) at a time.").tag(config=True)
     subscriptions = Int(100, min=1, help="Subscriptions of one event socket at a time.").tag(config=True)
 
+    allowed_sites = List(
+        Unicode(), help="Names of the sites that may be used. Empty: every one that is known."
+    ).tag(config=True)
+
     # -- terminals
+
+    terminals = Int(30, min=1, help="Terminals open at a time.").tag(config=True)
+    terminal_idle = Float(
+        8 * 3600.0, min=0.0,
+        help="Seconds without a reader, input or output after which a terminal is closed. 0: never.",
+    ).tag(config=True)  # fmt: skip
+    terminal_scrollback = Int(
+        2 << 20,
+        min=2 << 20,
+        help="Bytes that a terminal keeps of what it has shown, for readers who come back.",
+    ).tag(config=True)
+    terminal_high = Int(
+        256 << 10, min=16 << 10, max=1 << 20,
+        help="Bytes that the quickest reader may be behind before the container is no longer read.",
+    ).tag(config=True)  # fmt: skip
+    terminal_low = Int(
+        64 << 10, min=4 << 10, max=1 << 20, help="Bytes behind at which the container is read again."
+    ).tag(config=True)
+    recording_bytes = Int(64 << 20, min=4096, help="Size in bytes at which a recording ends.").tag(
+        config=True
+    )
 
     # -- transfers
 
@@ -84,3 +109,12 @@ class EdgeLabLimits(Configurable):
     # -- logs
 
     # -- execs
+
+    execs = Int(
+        20, min=1, help="Long commands at a time, with those that have ended and are not forgotten."
+    ).tag(config=True)
+    exec_output = Int(
+        4 << 20,
+        min=4096,
+        help="Characters kept of a long command's output; what comes before is dropped, and said.",
+    ).tag(config=True)
