@@ -208,6 +208,12 @@ class FileError(EdgeLabError, OSError):
     code = "file"
 
 
+class FileChanged(FileError):
+    """A file is not what the caller believes it to be; nothing was written."""
+
+    code = "file-changed"
+
+
 class NoShell(FileError):
     """The container's image has no POSIX `sh`, on which exec of long commands, files and transfers rest."""
 

@@ -58,7 +58,10 @@ def api(jp_fetch: Any) -> Api:
     """`await api("GET", "sites", body=..., status=...)`: the JSON of one request to the extension."""
 
     async def call(method: str, *path: str, status: int | None = None, body: Any = None, **query: Any) -> Any:
-        options: dict[str, Any] = {"method": method, "params": {k: str(v) for k, v in query.items()}}
+        options: dict[str, Any] = {
+            "method": method,
+            "params": {k: v if isinstance(v, bytes) else str(v) for k, v in query.items()},
+        }
         if method in {"POST", "PUT", "PATCH"}:
             options["body"] = json.dumps(body) if body is not None else ""
         try:
