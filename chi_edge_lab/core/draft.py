@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from chi_edge_lab.core import create, names, validate
 from chi_edge_lab.errors import BadInput, EdgeLabError
@@ -18,16 +18,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Remark:
-    """About one field. An `error` keeps the container from being created; a `note` is good to know."""
+    """About one field ("": about all), as sentences."""
 
     field: str
     message: str
     hint: str = ""
-    level: Literal["error", "note"] = "error"
 
 
-def remarks(client: Client, arguments: Mapping[str, Any]) -> list[Remark]:
-    """What there is to say of the arguments of `create.create`; [] where all is well."""
+def problems(client: Client, arguments: Mapping[str, Any]) -> list[Remark]:
+    """What keeps a container from being created with these arguments of `create.create`; [] where nothing does.
+
+    A name or image that is not there yet is no problem while somebody types.
+    """
     checks: dict[str, Callable[[Any], object]] = {
         "name": lambda value: names.check_name(client.dialect, value),
         "image": validate.image,
@@ -37,18 +39,18 @@ def remarks(client: Client, arguments: Mapping[str, Any]) -> list[Remark]:
     }
     found: list[Remark] = []
     for field, check in checks.items():
+        if field not in arguments:
+            continue
         try:
-            check(arguments.get(field))
-        except EdgeLabError as problem:  # noqa: PERF203 - each field has its own
+            check(arguments[field])
+        except EdgeLabError as problem:
             found.append(Remark(field, problem.message, problem.hint))
-    if not any(one.field in checks for one in found):
-        found += _of_the_whole(client, arguments)
-    return [*found, *_notes(client, arguments)]
+    return found or _of_the_whole(client, arguments)
 
 
 def _of_the_whole(client: Client, arguments: Mapping[str, Any]) -> list[Remark]:
     """What `prepare` says once the single fields are good."""
-    given = {key: value for key, value in arguments.items() if key != "start"}
+    given = {"name": "a-name", "image": "an-image"} | {k: v for k, v in arguments.items() if k != "start"}
     try:
         create.prepare(client, **given)[0].body(client.spoken)
     except EdgeLabError as problem:
@@ -66,7 +68,8 @@ def _field_of(problem: EdgeLabError, arguments: Mapping[str, Any]) -> str:
     return min(named, key=lambda name: places[name]) if named else ""
 
 
-def _notes(client: Client, arguments: Mapping[str, Any]) -> list[Remark]:
+def notes(client: Client, arguments: Mapping[str, Any]) -> list[Remark]:
+    """What is good to know of these arguments."""
     found = []
     syntax = validate.shell_syntax(arguments.get("command"))
     if syntax is not None:
@@ -75,17 +78,14 @@ def _notes(client: Client, arguments: Mapping[str, Any]) -> list[Remark]:
                 "command",
                 f"No shell interprets {syntax}: the program gets it as an argument.",
                 "Use sh -c '...' for pipes, redirections, several commands and variables.",
-                "note",
             )
         )
     if arguments.get("start") is False and client.dialect.name == "k8s":
-        found.append(Remark("start", "CHI@Edge starts what it creates in any case.", level="note"))
+        found.append(Remark("start", "CHI@Edge starts what it creates in any case."))
     if (
         client.dialect.needs_reservation
         and not arguments.get("reservation_id")
         and client.login.reservation_id
     ):
-        found.append(
-            Remark("reservation_id", "The local site's standing reservation will be used.", level="note")
-        )
+        found.append(Remark("reservation_id", "The local site's standing reservation will be used."))
     return found

@@ -61,9 +61,9 @@ class UsableReservation(BaseModel):
 
 
 class Inventory(BaseModel):
-    """Base of what a site tells; `note` is a sentence where it tells nothing."""
+    """Base of what a site tells; `reason` is a sentence where it tells nothing."""
 
-    note: str = ""
+    reason: str = ""
 
 
 class Images(Inventory):
@@ -81,7 +81,7 @@ class Quotas(Inventory):
 class Zones(Inventory):
     """Names of the availability zones."""
 
-    availability_zones: list[str]
+    zones: list[str]
 
 
 class Networks(Inventory):
@@ -100,7 +100,7 @@ class FloatingIPs(Inventory):
 class DeviceProfiles(Inventory):
     """Device profiles by name, with the resources each asks for."""
 
-    device_profiles: dict[str, Any]
+    profiles: dict[str, Any]
 
 
 class Leases(Inventory):
@@ -115,29 +115,29 @@ def images(client: Client) -> Images:
     """The images that the site lists to this user."""
     found = _told(client.images)
     if found is None:
-        return Images(images=[], note=_IMAGES)
-    return Images(images=found, note="" if found else _NO_IMAGES)
+        return Images(images=[], reason=_IMAGES)
+    return Images(images=found, reason="" if found else _NO_IMAGES)
 
 
 def quotas(client: Client) -> Quotas:
     """The project's limits and use."""
     found = _told(client.quotas)
     if found is None:
-        return Quotas(quotas={}, note=_QUOTAS)
+        return Quotas(quotas={}, reason=_QUOTAS)
     return Quotas(quotas={name: _quota(value) for name, value in found.items()})
 
 
 def availability_zones(client: Client) -> Zones:
     """Where containers can be placed."""
     found = _told(client.availability_zones)
-    return Zones(availability_zones=found or [], note=_ZONES if found is None else "")
+    return Zones(zones=found or [], reason=_ZONES if found is None else "")
 
 
 def device_profiles(client: Client) -> DeviceProfiles:
     """The devices a container can ask for."""
-    reason = client.dialect.reason("device_profiles")
-    found = None if reason else _told(client.device_profiles)
-    return DeviceProfiles(device_profiles=found or {}, note="" if found else reason or _NO_PROFILES)
+    lacking = client.dialect.reason("device_profiles")
+    found = None if lacking else _told(client.device_profiles)
+    return DeviceProfiles(profiles=found or {}, reason="" if found else lacking or _NO_PROFILES)
 
 
 def networks(client: Client) -> Networks:
@@ -147,7 +147,7 @@ def networks(client: Client) -> Networks:
     try:
         service = Network(client.login)
     except NoContainerService:
-        return Networks(networks=[], note=_NO_NETWORK)
+        return Networks(networks=[], reason=_NO_NETWORK)
     found = [
         NeutronNetwork.model_validate({**one, "external": one.get("router:external") is True})
         for one in service.networks()
@@ -155,7 +155,7 @@ def networks(client: Client) -> Networks:
     try:
         public = service.public_network()
     except NotFound as problem:
-        return Networks(networks=found, note=problem.message)
+        return Networks(networks=found, reason=problem.message)
     return Networks(networks=found, floating_network=public)
 
 
@@ -166,7 +166,7 @@ def floating_ips(client: Client) -> FloatingIPs:
     try:
         return FloatingIPs(floating_ips=Network(client.login).floating_ips())
     except NoContainerService:
-        return FloatingIPs(floating_ips=[], note=_NO_NETWORK)
+        return FloatingIPs(floating_ips=[], reason=_NO_NETWORK)
 
 
 def leases(client: Client, now: datetime | None = None) -> Leases:
@@ -183,8 +183,8 @@ def leases(client: Client, now: datetime | None = None) -> Leases:
         usable.append(UsableReservation(id=lent, standing=True))
     for one in usable:
         one.standing = one.id == lent
-    note = "" if service.available else _NO_LEASES
-    return Leases(needed=client.dialect.needs_reservation, leases=mine, usable=usable, note=note)
+    reason = "" if service.available else _NO_LEASES
+    return Leases(needed=client.dialect.needs_reservation, leases=mine, usable=usable, reason=reason)
 
 
 def _usable(lease: Lease, now: datetime) -> list[UsableReservation]:

@@ -17,11 +17,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from pydantic import BaseModel
-
 from chi_edge_lab import errors
 from chi_edge_lab.core.detached import Detached
-from chi_edge_lab.server.failures import LimitReached, Missing, Problem, problem_of
+from chi_edge_lab.server.failures import LimitReached, Missing
 
 if TYPE_CHECKING:
     from chi_edge_lab.server.services import Services
@@ -91,15 +89,6 @@ class Exec:
         """Whether it has not ended, as far as is known."""
         return self.state == "running"
 
-    def told(self) -> ExecState:
-        """What is told of it."""
-        problem = problem_of(self.error) if self.error else None
-        return ExecState(
-            id=self.id, site=self.site, project=self.project, uuid=self.uuid, command=list(self.command),
-            started=self.started, state=self.state, exit_code=self.exit_code, problem=problem,
-            size=self.size, dropped=self.dropped,
-        )  # fmt: skip
-
     def tell(self) -> None:
         """Wake those who follow it."""
         self.changed.set()
@@ -109,26 +98,6 @@ class Exec:
         """It has ended, or nothing is known of it any more."""
         self.state, self.error, self.exit_code = state, error, self.run.exit_code
         self.tell()
-
-
-class ExecState(BaseModel):
-    """What is told of an exec, without its output.
-
-    `state`: "lost" where nothing is known of it any more (`problem` says why). `started` is in seconds since 1970,
-    `size` the bytes printed so far, of which the first `dropped` are no longer kept.
-    """
-
-    id: str
-    site: str
-    project: str | None
-    uuid: str
-    command: list[str]
-    started: float
-    state: State
-    exit_code: int | None
-    problem: Problem | None
-    size: int
-    dropped: int
 
 
 def _cut_off(data: bytes) -> int:

@@ -1,4 +1,4 @@
-"""The sites and projects as the server sees them: logins, and whose a container is."""
+"""The sites and projects as the server sees them: logins and their state, and whose a container is."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Collection
-from typing import Literal
-
-from pydantic import BaseModel
+from dataclasses import dataclass
 
 from chi_edge_lab import errors, sites
-from chi_edge_lab.server.failures import Problem, problem_of
 from chi_edge_lab.sites import Site
 from chi_edge_lab.sites.catalogue import check_name
 from chi_edge_lab.zun import Client, Container, client_for
@@ -21,28 +18,30 @@ _KNOWN_CONTAINERS = 20_000  # uuids whose project is remembered; it never change
 _KNOWN_LOGINS = 200  # sites and projects whose last login is remembered
 
 
-class LoginState(BaseModel):
-    """How the last login to a site and project went. `user` and `project` are names, None where not known."""
+@dataclass(frozen=True)
+class LoginState:
+    """How the last login to a site went. `error` is None where it works."""
 
-    state: Literal["not-tried", "ok", "failed"] = "not-tried"
+    site: str
     user: str | None = None
     project: str | None = None
-    problem: Problem | None = None
+    error: errors.EdgeLabError | None = None
 
 
 class SiteClients:
     """Clients by site and project name. Blocking and thread-safe: call it from a worker.
 
-    `allowed` are the names of the sites that may be used; empty means every one that is known.
+    `allowed` are the names of the sites that may be used; none means every one that is known.
     """
 
-    def __init__(self, allowed: Collection[str] = ()) -> None:
-        self._allowed = frozenset(name.lower() for name in allowed)
+    def __init__(self, allowed: Collection[str] | None = None) -> None:
+        self._allowed = frozenset(name.lower() for name in allowed or ())
         self._lock = threading.Lock()
         self._known: weakref.WeakKeyDictionary[Client, OrderedDict[str, None]] = weakref.WeakKeyDictionary()
-        self._logins: OrderedDict[tuple[str, str], LoginState] = OrderedDict()
+        self._states: OrderedDict[tuple[str, str], LoginState] = OrderedDict()
+        self.chosen: tuple[str, str | None] | None = None  # site and project of `choose`
 
-    # -- which sites there are ------------------------------------------------------------------
+    # -- which sites there are, and which is in use -----------------------------------------------
 
     def sites(self) -> list[Site]:
         """The sites that may be used, by name. Sends nothing.
@@ -50,7 +49,7 @@ class SiteClients:
         Raises:
             errors.LoginError: clouds.yaml cannot be read.
         """
-        return [site for site in sites.list_sites() if self.is_allowed(site.name)]
+        return [site for site in sites.list_sites() if self._is_allowed(site.name)]
 
     def in_use(self) -> tuple[Site, str | None]:
         """The site and project that "default" means. Sends nothing.
@@ -59,34 +58,23 @@ class SiteClients:
             errors.NoSite, errors.BadCredentials: nothing usable is chosen or found, or it may not be used.
         """
         site, project = sites.in_use()
-        self._check_allowed(site.name)
+        self._check(site.name)
         return site, project
 
-    def is_allowed(self, name: str) -> bool:
-        """Whether a site may be used through this server."""
-        return not self._allowed or name.lower() in self._allowed
-
-    def choose(self, site: str, project: str | None) -> None:
-        """Make a site and project what "default" means, for all who use this server.
+    def choose(self, site: str | None, project: str | None) -> None:
+        """Make a site and project those that `default` means, for all who use this server (None: those that are found).
 
         Raises:
-            errors.NoSite: there is none of that name, or it may not be used.
+            errors.NoSite: no such site, or not one that this server may use.
         """
-        self._check_allowed(site)
+        if site is not None:
+            self._check(site)
         sites.use_site(site)
         sites.use_project(project)
-        self._forget_default()
-
-    def choose_none(self) -> None:
-        """Let "default" be what is found."""
-        sites.use_site(None)
-        sites.use_project(None)
-        self._forget_default()
-
-    def _forget_default(self) -> None:
         with self._lock:
-            for key in [key for key in self._logins if key[0] == DEFAULT]:
-                del self._logins[key]
+            self.chosen = (site, project) if site else None
+            for key in [key for key in self._states if key[0] == DEFAULT]:
+                del self._states[key]
 
     def check(self, site: str) -> None:
         """Pass if the site of a route is known and may be used. Sends nothing.
@@ -94,19 +82,23 @@ class SiteClients:
         Raises:
             errors.NoSite, errors.BadCredentials: it is not.
         """
-        name = self.in_use()[0].name if site == DEFAULT else site
-        self._check_allowed(name)
-        if site != DEFAULT:
-            check_name(name)
+        if site == DEFAULT:
+            self.in_use()
+        else:
+            self._check(site)
+            check_name(site)
 
-    def _check_allowed(self, name: str) -> None:
-        if not self.is_allowed(name):
+    def _is_allowed(self, site: str) -> bool:
+        return not self._allowed or site.lower() in self._allowed
+
+    def _check(self, site: str) -> None:
+        if not self._is_allowed(site):
             raise errors.NoSite(
-                f"The site {name!r} cannot be used on this server.",
-                hint="c.EdgeLabLimits.allowed_sites names those that can.",
+                f"This server does not use the site {site!r}.",
+                hint="c.EdgeLabLimits.allowed_sites names those that it uses.",
             )
 
-    # -- logins ---------------------------------------------------------------------------------
+    # -- logins -------------------------------------------------------------------------------------
 
     def client(self, site: str, project: str | None, *, again: bool = False) -> Client:
         """The client for a site ("default": the one in use) and project (None: the credentials' own).
@@ -114,6 +106,7 @@ class SiteClients:
         `again` logs in anew, also where the last login still looks good.
 
         Raises:
+            errors.NoSite: no such site, or not one that this server may use.
             errors.LoginError, errors.SiteError: as `sites.login` and `zun.client_for`.
         """
         try:
@@ -123,27 +116,28 @@ class SiteClients:
             if again:
                 login.relogin()
             client = client_for(login)
-        except errors.EdgeLabError as problem:
-            if not isinstance(problem, errors.NoSite):
-                self._note(site, project, LoginState(state="failed", problem=problem_of(problem)))
+        except errors.NoSite:
             raise
-        if again or self.login_state(site, project).state != "ok":
-            known = LoginState(state="ok", user=login.user_name, project=login.project_name)
-            self._note(site, project, known)
+        except errors.EdgeLabError as error:
+            self._remember_state(site, project, LoginState(site, error=error))
+            raise
+        known = self.state(site, project)
+        if again or known is None or known.error is not None:
+            self._remember_state(site, project, LoginState(login.site, login.user_name, login.project_name))
         return client
 
-    def login_state(self, site: str, project: str | None = None) -> LoginState:
-        """How the last login went; sends nothing."""
+    def state(self, site: str, project: str | None = None) -> LoginState | None:
+        """How the last login to the site went; None where none was tried. Sends nothing."""
         with self._lock:
-            return self._logins.get((site.lower(), project or ""), LoginState())
+            return self._states.get((site.lower(), project or ""))
 
-    def _note(self, site: str, project: str | None, state: LoginState) -> None:
+    def _remember_state(self, site: str, project: str | None, state: LoginState) -> None:
         with self._lock:
-            self._logins[site.lower(), project or ""] = state
-            while len(self._logins) > _KNOWN_LOGINS:
-                self._logins.popitem(last=False)
+            self._states[site.lower(), project or ""] = state
+            while len(self._states) > _KNOWN_LOGINS:
+                self._states.popitem(last=False)
 
-    # -- whose a container is -------------------------------------------------------------------
+    # -- whose a container is -------------------------------------------------------------------------
 
     def owning(self, client: Client, uuid: str) -> None:
         """Pass if the container is in the client's project; asked of the site once for each container.

@@ -68,12 +68,6 @@ def in_use() -> tuple[Site, str | None]:
     return catalogue.site_found(), project
 
 
-def chosen() -> str | None:
-    """The site that `use_site` was given, None where it is looked for."""
-    with _lock:
-        return _site
-
-
 def current() -> Login:
     """The login to the site and project in use; raises as `login` does."""
     return login()

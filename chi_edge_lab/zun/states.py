@@ -1,36 +1,33 @@
-"""In which status of a container Zun does what (VALID_STATES of its `zun/common/utils.py`), by our words for it.
+"""In which statuses Zun takes which action (VALID_STATES of `zun/common/utils.py`), so that a button can be greyed.
 
-It is for greying out what would be refused: the site still decides.
+The site still decides: a status may have changed since it was seen.
 """
 
 from __future__ import annotations
 
-from types import MappingProxyType
+_BEGUN = ("Created", "Running", "Stopped", "Error")
+_AT_REST = ("Created", "Running", "Stopped", "Paused")
+_RUNNING = ("Running",)
 
-_AT_REST = frozenset({"Created", "Running", "Stopped", "Paused"})
-_BEGUN = frozenset({"Created", "Running", "Stopped", "Error"})
-_RUNNING = frozenset({"Running"})
-
-ALLOWED = MappingProxyType(
-    {
-        "start": frozenset({"Created", "Stopped", "Error"}),
-        "stop": _RUNNING,
-        "restart": _BEGUN,
-        "rebuild": _BEGUN,
-        "pause": _RUNNING,
-        "unpause": frozenset({"Paused"}),
-        "kill": _RUNNING,
-        # a running container is stopped first, a paused one resumed (core.lifecycle)
-        "delete": frozenset({"Created", "Running", "Stopped", "Paused", "Error", "Dead"}),
-        "rename": _AT_REST,
-        "update": _AT_REST,
-        "commit": frozenset({"Running", "Stopped", "Paused"}),
-        "exec": _RUNNING,
-        "terminal": _RUNNING,
-        "top": _RUNNING,
-        "stats": _RUNNING,
-        "logs": _AT_REST | {"Error", "Unknown"},
-        # archives work at rest, too, but folders are listed by an exec
-        "files": _RUNNING,
-    }
-)
+# action -> statuses; the actions are named as the capabilities of `dialect` are
+ALLOWED: dict[str, tuple[str, ...]] = {
+    "start": ("Created", "Stopped", "Error"),
+    "stop": _RUNNING,
+    "restart": _BEGUN,
+    "rebuild": _BEGUN,
+    "pause": _RUNNING,
+    "unpause": ("Paused",),
+    "kill": _RUNNING,
+    "commit": ("Running", "Stopped", "Paused"),
+    # what is paused is resumed first, and a running one stopped
+    "delete": ("Created", "Running", "Stopped", "Paused", "Error", "Dead", "Deleted"),
+    "rename": _AT_REST,
+    "update": _AT_REST,
+    "exec": _RUNNING,
+    "attach": _RUNNING,
+    "exec_terminal": _RUNNING,
+    "top": _RUNNING,
+    "stats": _RUNNING,
+    "archive": _AT_REST,
+    "logs": (*_AT_REST, "Error", "Unknown"),
+}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import tempfile
@@ -15,7 +14,13 @@ import pytest
 from tornado.httpclient import HTTPClientError
 
 from chi_edge_lab import sites
+from chi_edge_lab.core import create, lifecycle
+from chi_edge_lab.server.services import Services
+from chi_edge_lab.zun import Client, client_for
+from tests.boxes import IDLE
 from tests.localsite import clean_environment, site_command
+from tests.server.box import Box
+from tests.server.events import Events
 
 PROFILES = {"local": "chi-edge", "local-zun": "zun"}
 
@@ -54,7 +59,10 @@ def api(jp_fetch: Any) -> Api:
     """`await api("GET", "sites", body=..., status=...)`: the JSON of one request to the extension."""
 
     async def call(method: str, *path: str, status: int | None = None, body: Any = None, **query: Any) -> Any:
-        options: dict[str, Any] = {"method": method, "params": {k: str(v) for k, v in query.items()}}
+        options: dict[str, Any] = {
+            "method": method,
+            "params": {k: v if isinstance(v, bytes) else str(v) for k, v in query.items()},
+        }
         if method in {"POST", "PUT", "PATCH"}:
             options["body"] = json.dumps(body) if body is not None else ""
         try:
@@ -84,56 +92,51 @@ def unique() -> str:
     return f"s-{uuid.uuid4().hex[:10]}"
 
 
-# ends at once when it is stopped, which a shell as process 1 does not
-IDLE = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 3600 & wait; done"]
+@pytest.fixture
+def site_client(site: str) -> Client:
+    """A client of `site`, for what a test prepares or looks at beside the server."""
+    return client_for(sites.login(site))
+
+
+@pytest.fixture
+def container(site_client: Client, unique: str) -> Iterator[str]:
+    """The uuid of a running container on `site`."""
+    made = create.create(
+        site_client,
+        name=unique,
+        image="busybox",
+        command=IDLE,
+        environment={"PASSWORD": "hunter2"},
+        timeout=60,
+    )
+    yield made.uuid
+    lifecycle.delete(site_client, made.uuid)
 
 
 @pytest.fixture
 def box(api: Api, site: str, unique: str, jp_asyncio_loop: Any) -> Iterator[Box]:
-    """Containers of a site by name: `await box.create()` gives a running one; they go with the test."""
+    """Containers of `site`: `await box.create()` gives the uuid of a running one; they go with the test."""
     made = Box(api, site, unique)
     yield made
     jp_asyncio_loop.run_until_complete(made.delete())
 
 
-class Box:
-    """Creates containers through the extension, asks it about them and waits for what it says."""
+@pytest.fixture
+def events(jp_ws_fetch: Any, jp_asyncio_loop: Any) -> Iterator[Callable[[], Awaitable[Events]]]:
+    """`await events()`: a client of a new event socket, closed at the test's end."""
+    opened: list[Events] = []
 
-    def __init__(self, api: Api, site: str, name: str) -> None:
-        self._api = api
-        self.site = site
-        self.name = name
-        self.made: list[str] = []
+    async def connect() -> Events:
+        opened.append(Events(await jp_ws_fetch("chi-edge-lab", "api", "events")))
+        return opened[-1]
 
-    async def create(self, *, until: str = "Running", **body: Any) -> str:
-        """The uuid of a new container, once it has a status ("": at once)."""
-        fields = {"name": f"{self.name}-{len(self.made)}", "image": "busybox", "command": IDLE, **body}
-        found = await self._api("POST", "sites", self.site, "containers", body=fields, status=202)
-        self.made.append(found["uuid"])
-        if until:
-            await self.until(found["uuid"], until)
-        return str(found["uuid"])
+    yield connect
+    for client in opened:
+        jp_asyncio_loop.run_until_complete(client.end())
 
-    async def delete(self) -> None:
-        """Delete them all, and wait until they are gone: the site has room for few."""
-        for one in dict.fromkeys(self.made):
-            await self.ask("DELETE", one)
-        for _ in range(400):
-            listed = await self._api("GET", "sites", self.site, "containers")
-            if not {one["uuid"] for one in listed["containers"]} & set(self.made):
-                return
-            await asyncio.sleep(0.05)
-        raise AssertionError(f"not deleted: {listed}")
 
-    async def ask(self, method: str, uuid: str, *path: str, **options: Any) -> Any:
-        """A request about one container."""
-        return await self._api(method, "sites", self.site, "containers", uuid, *path, **options)
-
-    async def until(self, uuid: str, status: str) -> dict[str, Any]:
-        """The container, once it has a status and nothing is being done to it."""
-        for _ in range(400):
-            found = await self.ask("GET", uuid)
-            if found["status"] == status and not found["task_state"]:
-                return dict(found)
-            await asyncio.sleep(0.05)
-        raise AssertionError(f"not {status}: {found}")
+@pytest.fixture
+def services(jp_serverapp: Any) -> Services:
+    """The server's own."""
+    found: Services = jp_serverapp.web_app.settings["chi_edge_lab_services"]
+    return found

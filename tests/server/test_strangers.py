@@ -15,15 +15,16 @@ from chi_edge_lab.core import create, lifecycle
 from chi_edge_lab.server.operations import OPERATIONS
 from chi_edge_lab.server.routes import load_operations
 from chi_edge_lab.zun import Client
+from tests.boxes import IDLE
 from tests.localsite import site_command
-from tests.server.conftest import IDLE, PROFILES
+from tests.server.conftest import PROFILES
 
-MINE = {"containers", "lifecycle", "actions", "execs", "inventory", "floating_ips", "stats", "diagnostics"}
+MINE = {"containers", "lifecycle", "inspection", "execs", "resources", "floating_ips", "diagnostics"}
 BODIES = {
     "rename_container": {"name": "taken-over"},
     "commit_container": {"repository": "mine"},
-    "run_command": {"command": "true"},
-    "start_command": {"command": "true"},
+    "exec_command": {"command": "true"},
+    "start_exec": {"command": "true"},
     "attach_floating_ip": {},
 }
 

@@ -1,4 +1,4 @@
-"""What a site can do, and why it cannot do the rest: what buttons are greyed out by."""
+"""What a site can do, and why not."""
 
 from __future__ import annotations
 
@@ -6,36 +6,30 @@ from pydantic import BaseModel
 
 from chi_edge_lab.server.call import Call
 from chi_edge_lab.server.operations import SITE, operation
-from chi_edge_lab.zun.dialect import CAPABILITIES, Dialect
+from chi_edge_lab.zun.dialect import CAPABILITIES
 from chi_edge_lab.zun.states import ALLOWED
 
 
 class Capability(BaseModel):
-    """Whether the site can do something; `reason` is a sentence where it cannot."""
+    """Whether the site can do it, else why not. `statuses`: those of a container that allow it; null: any."""
 
     supported: bool
-    reason: str = ""
-
-
-class NameRule(BaseModel):
-    """What a container may be called: a regular expression for the whole name, and the same as a sentence."""
-
-    pattern: str
-    sentence: str
+    reason: str
+    statuses: list[str] | None
 
 
 class Capabilities(BaseModel):
-    """A site's dialect. `allowed`: the statuses of a container in which the site does each action.
+    """What a site can do. `name_pattern` is a regular expression for whole names, `name_rule` the same in words.
 
-    `exec_seconds`: how long the site waits for a command. `archive_limit`: bytes of the largest archive in one
-    request. `files_lost_on_stop`: a start gives a fresh file system. `needs_reservation`: a create needs one.
+    `exec_seconds` is how long the site waits for a command, `archive_limit` the bytes of the largest archive in one
+    request, `files_lost_on_stop` that a start gives a fresh file system.
     """
 
     dialect: str
     version: str
     capabilities: dict[str, Capability]
-    allowed: dict[str, list[str]]
-    name_rule: NameRule
+    name_pattern: str
+    name_rule: str
     exec_seconds: float
     archive_limit: int
     files_lost_on_stop: bool
@@ -44,24 +38,22 @@ class Capabilities(BaseModel):
 
 @operation("GET", SITE + "/capabilities", "read")
 def get_capabilities(call: Call) -> Capabilities:
-    """What the site can do, the reason for each thing it lacks, and when each action is possible."""
+    """What the site can do, and the reason for each thing that it cannot."""
     client = call.client()
-    return capabilities_of(client.dialect, client.version)
-
-
-def capabilities_of(dialect: Dialect, version: str) -> Capabilities:
-    """The capabilities of a dialect at an API version."""
-    reasons = {name: dialect.reason(name) for name in sorted(CAPABILITIES)}
+    dialect = client.dialect
     return Capabilities(
         dialect=dialect.name,
-        version=version,
+        version=client.version,
         capabilities={
-            name: Capability(supported=not reason, reason=reason) for name, reason in reasons.items()
+            name: Capability(
+                supported=dialect.supports(name),
+                reason=dialect.reason(name),
+                statuses=list(ALLOWED[name]) if name in ALLOWED else None,
+            )
+            for name in sorted(CAPABILITIES)
         },
-        allowed={action: sorted(statuses) for action, statuses in ALLOWED.items()},
-        name_rule=NameRule(
-            pattern=f"^{dialect.name_rule.pattern.pattern}$", sentence=dialect.name_rule.sentence
-        ),
+        name_pattern=dialect.name_rule.pattern.pattern,
+        name_rule=dialect.name_rule.sentence,
         exec_seconds=dialect.exec_seconds,
         archive_limit=dialect.archive_limit,
         files_lost_on_stop=dialect.files_lost_on_stop,

@@ -45,7 +45,7 @@ class GetQuery(BaseModel):
     reveal: Literal["environment"] | None = None
 
 
-class CreateBody(CreateRequest):
+class NewContainer(CreateRequest):
     """What to create: core's `create`, field by field. `command` is one string (split as a shell splits it) or words;
     `exposed_ports` are numbers, "53/udp" or Zun's object; `start` is whether it runs as soon as it is there.
     """
@@ -69,17 +69,18 @@ class CreateBody(CreateRequest):
         return {name: getattr(self, name) for name in self.model_fields_set}
 
 
-class DraftBody(CreateBody):
+class Draft(NewContainer):
     """The same while it is being typed: nothing has to be there yet."""
 
     name: Annotated[Any, _TEXT] = ""
     image: Annotated[Any, _TEXT] = ""
 
 
-class Remarks(BaseModel):
-    """What there is to say of a draft, by field; no error among them means that it can be sent."""
+class DraftReport(BaseModel):
+    """What is wrong with a draft, by field (nothing: it can be sent), and what else is good to know of it."""
 
-    remarks: list[draft.Remark]
+    problems: list[draft.Remark]
+    notes: list[draft.Remark]
 
 
 class Rename(BaseModel):
@@ -91,9 +92,9 @@ class Rename(BaseModel):
 
 
 class Deletion(BaseModel):
-    """Whether there was something left to delete."""
+    """False where it was gone already."""
 
-    was_there: bool
+    deleted: bool
 
 
 @operation("GET", SITE + "/containers", "read")
@@ -106,22 +107,28 @@ def list_containers(call: Call, query: ListQuery) -> ContainerList:
 
 
 @operation("POST", SITE + "/containers", "write", status=202)
-def create_container(call: Call, body: CreateBody) -> Container:
+def create_container(call: Call, body: NewContainer) -> Container:
     """Create a container; it is still being made when this answers. The same twice within two seconds is one."""
     client = call.client()
     key = (client, body.model_dump_json(exclude_unset=True))
     made, fresh = call.services.creations.once(key, lambda: create.ask(client, **body.arguments()))
     if fresh:
         call.services.sites.remember(client, made.uuid)
-        call.audit("container-create", container=made.uuid, name=made.name or "", image=str(body.image))
+        call.audit(
+            "container-create",
+            uuid=made.uuid,
+            container=made.uuid,
+            name=made.name or "",
+            image=str(body.image),
+        )
     return shown(made)
 
 
-@operation("POST", SITE + "/containers/validate", "read")
-def validate_container(call: Call, body: DraftBody) -> Remarks:
-    """What is wrong with a container that is about to be created; nothing is created."""
-    given = {"name": "", "image": "", **body.arguments()}
-    return Remarks(remarks=draft.remarks(call.client(), given))
+@operation("POST", SITE + "/containers/check", "read")
+def check_container(call: Call, body: Draft) -> DraftReport:
+    """What is wrong with a container that somebody is typing; nothing is made."""
+    client, given = call.client(), body.arguments()
+    return DraftReport(problems=draft.problems(client, given), notes=draft.notes(client, given))
 
 
 @operation("GET", CONTAINER, "read")
@@ -143,4 +150,4 @@ def delete_container(call: Call) -> Deletion:
     found = asking.delete(call.container(), call.uuid)
     if found:
         call.audit("container-delete")
-    return Deletion(was_there=found)
+    return Deletion(deleted=found)

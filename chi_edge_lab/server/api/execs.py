@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shlex
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -11,132 +12,132 @@ from chi_edge_lab.core import execute, validate
 from chi_edge_lab.core.detached import Detached
 from chi_edge_lab.errors import BadInput
 from chi_edge_lab.server.call import Call
-from chi_edge_lab.server.execs import Exec, ExecState
+from chi_edge_lab.server.execs import Exec, Part
+from chi_edge_lab.server.failures import Problem, problem_of
 from chi_edge_lab.server.operations import CONTAINER, operation
 
-_FIRST_LOOK = 1.0  # seconds until a long exec is answered; a quick one has ended by then
+_FIRST_LOOK = 1.0  # seconds until a long command is answered; a quick one has ended by then
 
 
-class ExecBody(BaseModel):
-    """A command: one string, split as a shell splits it, or its words. No shell interprets it.
-
-    `timeout`: seconds to wait for its end, up to the server's limit (none: what the site itself waits, 5 s).
-    """
+class Command(BaseModel):
+    """Words, or one string that is split as a shell does (there is no shell: `sh -c '...'` for pipes and the like)."""
 
     model_config = ConfigDict(extra="forbid")
 
     command: str | list[str]
+
+
+class ShortCommand(Command):
+    """`timeout`: seconds until the command becomes a long one, within the server's limit; null: what the site waits."""
+
     timeout: float | None = Field(None, gt=0, allow_inf_nan=False)
 
 
-class ExecsBody(BaseModel):
-    """A command that may take long: one string, split as a shell splits it, or its words."""
+class ExecReport(BaseModel):
+    """A command and what it printed. `exit_code` is null while it runs; then `exec_id` is what to ask for it by.
 
-    model_config = ConfigDict(extra="forbid")
-
-    command: str | list[str]
-
-
-class ExecReply(BaseModel):
-    """What a command printed and how it ended. `dropped` bytes of output before `output` were not kept.
-
-    Where it still runs (`running`), `exec_id` is what to follow it by, and `output` what it has printed so far.
+    `output` are the bytes `offset` to `next` of what it printed, as text; what came before `offset` is not kept or was
+    not asked for. `problem` says why nothing is known of it any more.
     """
 
+    exec_id: str | None
+    uuid: str
+    command: str
     running: bool
+    exit_code: int | None
     output: str
-    exit_code: int | None = None
-    dropped: int = 0
-    exec_id: str | None = None
+    offset: int = 0
+    next: int = 0
+    started: float | None = None
+    problem: Problem | None = None
 
 
 class ExecList(BaseModel):
-    """The long execs of this server, oldest first."""
+    """The long commands of this server, without their output, oldest first."""
 
-    execs: list[ExecState]
+    execs: list[ExecReport]
 
 
-class ExecQuery(BaseModel):
-    """Output from this byte on."""
+class From(BaseModel):
+    """The number of the first byte of the output that is wanted."""
 
     offset: int = Field(0, ge=0)
 
 
-class ExecDetail(BaseModel):
-    """A long exec and its output from `offset` (which is later than was asked for where that is no longer kept).
-
-    `next` is the offset to ask with next time.
-    """
-
-    exec: ExecState
-    offset: int
-    output: str
-    next: int
-
-
 @operation("POST", CONTAINER + "/exec", "execute")
-async def run_command(call: Call, body: ExecBody) -> ExecReply:
-    """Run a command and wait for its end; one that takes longer goes on as a long exec."""
+async def exec_command(call: Call, body: ShortCommand) -> ExecReport:
+    """Run a command and give its output; one that takes longer goes on, and is asked for by its id."""
     words = validate.argv(body.command)
-    limits, calls = call.services.limits, call.services.calls
-    if body.timeout is not None and body.timeout > limits.exec_longest:
+    services = call.services
+    longest = services.limits.exec_longest
+    if body.timeout is not None and body.timeout > longest:
         raise BadInput(
-            f"A request can wait for a command for {limits.exec_longest:g} s at the most, not {body.timeout:g} s.",
-            hint="Start it as a long exec instead.",
+            f"A request can wait for a command for {longest:g} s at the most, not {body.timeout:g} s.",
+            hint="Start it as a long one instead.",
         )
     loop = asyncio.get_running_loop()
     began = loop.time()
-    client = await calls.run(call.container)
+    client = await services.calls.run(call.container)
     timeout = client.dialect.exec_seconds if body.timeout is None else body.timeout
-    with call.services.execs.room():
-        begun = await calls.run(execute.begin, client, call.uuid, words, patience=timeout)
-        call.audit("exec", command=words, exit_code=begun.exit_code)
+    with services.execs.room():
+        call.audit("exec", command=words)
+        begun = await services.calls.run(execute.begin, client, call.uuid, words, patience=timeout)
         if isinstance(begun, execute.ExecResult):
-            return ExecReply(running=False, output=begun.output, exit_code=begun.exit_code)
+            return ExecReport(
+                exec_id=None, uuid=call.uuid, command=shlex.join(words), running=False, exit_code=begun.exit_code,
+                output=begun.output, next=len(begun.raw),
+            )  # fmt: skip
         one = await _adopted(call, begun, words)
+    await _ended(one, timeout - (loop.time() - began))
     if one.is_running():
-        await _ended(one, timeout - (loop.time() - began))
-    part = one.part(0)
-    if one.is_running():
-        return ExecReply(running=True, output=part.text, dropped=one.dropped, exec_id=one.id)
-    call.services.execs.forget(one.id)
+        return report(one, 0)
+    services.execs.forget(one.id)
     if one.error is not None:
         raise one.error
-    return ExecReply(running=False, output=part.text, exit_code=one.exit_code, dropped=one.dropped)
+    return report(one, 0).model_copy(update={"exec_id": None})
 
 
-@operation("POST", CONTAINER + "/execs", "execute", status=202)
-async def start_command(call: Call, body: ExecsBody) -> ExecState:
-    """Start a command that may take long; it is followed by its id."""
+@operation("POST", CONTAINER + "/execs", "execute", status=201)
+async def start_exec(call: Call, body: Command) -> ExecReport:
+    """Start a command that may take long; its output is asked for by its id, or followed by the topic `exec`."""
     words = validate.argv(body.command)
-    with call.services.execs.room():
-        client = await call.services.calls.run(call.container)
-        begun = await call.services.calls.run(
+    services = call.services
+    with services.execs.room():
+        client = await services.calls.run(call.container)
+        call.audit("exec", command=words)
+        begun = await services.calls.run(
             execute.begin, client, call.uuid, words, patience=_FIRST_LOOK, raw=False
         )
-        call.audit("exec", command=words, exit_code=begun.exit_code)
         assert isinstance(begun, Detached)  # as `raw` is false
-        return (await _adopted(call, begun, words)).told()
+        return report(await _adopted(call, begun, words), 0)
 
 
 @operation("GET", "/execs", "read")
 async def list_execs(call: Call) -> ExecList:
-    """The long execs of this server, those that have just ended among them."""
-    return ExecList(execs=[one.told() for one in call.services.execs.all()])
+    """The long commands of this server, those that have just ended among them."""
+    return ExecList(execs=[report(one, None) for one in call.services.execs.all()])
 
 
 @operation("GET", "/execs/{id}", "read")
-async def get_exec(call: Call, id: str, query: ExecQuery) -> ExecDetail:
-    """How a long exec does, and its output from a byte on."""
-    one = call.services.execs.get(id)
-    part = one.part(query.offset)
-    return ExecDetail(exec=one.told(), offset=part.offset, output=part.text, next=part.next)
+async def get_exec(call: Call, id: str, query: From) -> ExecReport:
+    """A long command and its output from a place on."""
+    return report(call.services.execs.get(id), query.offset)
 
 
-@operation("DELETE", "/execs/{id}", "execute", status=200)
-async def end_exec(call: Call, id: str) -> ExecState:
-    """Kill a long exec that still runs, and forget it; how it was then."""
-    return (await call.services.execs.end(id)).told()
+@operation("DELETE", "/execs/{id}", "execute")
+async def end_exec(call: Call, id: str) -> None:
+    """Kill a long command if it runs, and forget it."""
+    await call.services.execs.end(id)
+
+
+def report(one: Exec, offset: int | None) -> ExecReport:
+    """What is told of a command, with its output from `offset` on (None: without)."""
+    part = Part(one.dropped, "", one.size) if offset is None else one.part(offset)
+    return ExecReport(
+        exec_id=one.id, uuid=one.uuid, command=shlex.join(one.command), running=one.is_running(),
+        exit_code=one.exit_code, output=part.text, offset=part.offset, next=part.next, started=one.started,
+        problem=None if one.error is None else problem_of(one.error),
+    )  # fmt: skip
 
 
 async def _adopted(call: Call, run: Detached, words: list[str]) -> Exec:

@@ -30,34 +30,34 @@ class Address(BaseModel):
 class Released(BaseModel):
     """Whether the project still had it."""
 
-    was_there: bool
+    released: bool
 
 
-@operation("GET", SITE + "/floating-ips", "read")
+@operation("GET", SITE + "/floating_ips", "read")
 def list_floating_ips(call: Call) -> inventory.FloatingIPs:
     """The project's floating IPs, bound or not."""
     return inventory.floating_ips(call.client())
 
 
-@operation("POST", SITE + "/floating-ips", "write")
+@operation("POST", SITE + "/floating_ips", "write")
 def allocate_floating_ip(call: Call) -> FloatingIP:
     """Allocate a new floating IP."""
     return floating_ips.allocate(call.client())
 
 
-@operation("DELETE", SITE + "/floating-ips/{address}", "write", status=200)
+@operation("DELETE", SITE + "/floating_ips/{address}", "write", status=200)
 def release_floating_ip(call: Call, address: str) -> Released:
     """Give a floating IP back to the site, bound or not."""
-    return Released(was_there=floating_ips.release(call.client(), address))
+    return Released(released=floating_ips.release(call.client(), address))
 
 
-@operation("GET", CONTAINER + "/floating-ips", "read")
+@operation("GET", CONTAINER + "/floating_ips", "read")
 def list_container_floating_ips(call: Call) -> inventory.FloatingIPs:
     """The floating IPs bound to a container."""
     return inventory.FloatingIPs(floating_ips=floating_ips.find(call.container(), call.uuid))
 
 
-@operation("POST", CONTAINER + "/floating-ips", "write")
+@operation("POST", CONTAINER + "/floating_ips", "write")
 def attach_floating_ip(call: Call, body: Association) -> Address:
     """Bind a floating IP to a container; waits some seconds for it to have a network port."""
     return Address(
@@ -65,7 +65,7 @@ def attach_floating_ip(call: Call, body: Association) -> Address:
     )
 
 
-@operation("DELETE", CONTAINER + "/floating-ips/{address}", "write")
+@operation("DELETE", CONTAINER + "/floating_ips/{address}", "write")
 def detach_floating_ip(call: Call, address: str) -> None:
     """Unbind a floating IP from a container; it stays the project's."""
     client = call.container()

@@ -40,10 +40,10 @@ class Commit(_Body):
     tag: str = "latest"
 
 
-class CommittedImage(BaseModel):
+class Committed(BaseModel):
     """The image's id; it becomes usable a little later."""
 
-    id: str
+    image_id: str
 
 
 @operation("POST", CONTAINER + "/start", "write", status=202)
@@ -89,9 +89,9 @@ def rebuild_container(call: Call, body: Rebuild) -> Container:
 
 
 @operation("POST", CONTAINER + "/commit", "write", status=202)
-def commit_container(call: Call, body: Commit) -> CommittedImage:
+def commit_container(call: Call, body: Commit) -> Committed:
     """Make an image of a container."""
-    return CommittedImage(id=snapshot.snapshot(call.container(), call.uuid, body.repository, body.tag))
+    return Committed(image_id=snapshot.snapshot(call.container(), call.uuid, body.repository, body.tag))
 
 
 def _ask(call: Call, change: asking.Change, **options: object) -> Container:

@@ -1,7 +1,7 @@
 """The output of a long exec as it comes.
 
-Topic `exec` (+`exec_id`): `snapshot` {"exec": {...}, "offset": n, "text": "...", "next": n} with what is kept so far,
-then `output` {"offset", "text", "next"} (offsets are bytes) and, when it has ended, `state` {"exec": {...}}.
+Topic `exec` (+`exec_id`): `snapshot` {"running", "exit_code", "problem", "offset", "text", "next"} with what is kept so
+far, then `output` {"offset", "text", "next"} (offsets are bytes) and, if it ran, `exit` {"exit_code", "problem"}.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pydantic import Field
 
 from chi_edge_lab.server.call import Call
 from chi_edge_lab.server.execs import Exec
+from chi_edge_lab.server.failures import problem_of
 from chi_edge_lab.server.feeds.feed import Feed
 from chi_edge_lab.server.feeds.hub import Lease, Producer
 from chi_edge_lab.server.feeds.topics import TopicRequest, topic
@@ -25,26 +26,33 @@ class ExecOutput(Producer):
     def __init__(self, one: Exec, *, entries: int, size: int) -> None:
         self._exec = one
         self._next = one.part(one.dropped).next  # published, or in the first snapshot
-        self._told = one.told()
+        self._running = one.is_running()  # as was published
         self.feed = Feed(entries=entries, size=size, snapshot=self._snapshot)
 
     async def run(self) -> None:
         """Publish until the exec has ended."""
-        while True:
+        while self._running:
             changed = self._exec.changed
             part = self._exec.part(self._next)
             if part.text:
                 self._next = part.next
                 self.feed.publish("output", part._asdict())
-            if self._exec.state != "running":
-                self._told = self._exec.told()
-                self.feed.publish("state", {"exec": self._told.model_dump()})
-                return
-            await changed.wait()
+            if self._exec.is_running():
+                await changed.wait()
+            else:
+                self._running = False
+                self.feed.publish("exit", self._end())
+
+    def _end(self) -> dict[str, Any]:
+        error = self._exec.error
+        return {
+            "exit_code": self._exec.exit_code,
+            "problem": problem_of(error).model_dump() if error else None,
+        }
 
     def _snapshot(self) -> Iterable[Mapping[str, Any]]:
-        part = self._exec.part(0, self._next)
-        yield {"exec": self._told.model_dump(), **part._asdict()}
+        end = {"exit_code": None, "problem": None} if self._running else self._end()
+        yield {"running": self._running, **end, **self._exec.part(0, self._next)._asdict()}
 
 
 class ExecRequest(TopicRequest):
@@ -53,7 +61,7 @@ class ExecRequest(TopicRequest):
     exec_id: str = Field(pattern=f"^{PATTERNS['id']}$")
 
 
-@topic("exec")
+@topic("exec", "execute")
 async def open_exec(call: Call, request: ExecRequest) -> Lease:
     """The output of one exec. Raises Missing."""
     services = call.services

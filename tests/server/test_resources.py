@@ -16,7 +16,7 @@ SECRET = "hunter2-in-the-environment"
 
 async def test_images_are_listed_or_a_sentence_says_what_to_do(api: Any, site: str) -> None:
     found = await api("GET", "sites", site, "images")
-    assert bool(found["images"]) != bool(found["note"])
+    assert bool(found["images"]) != bool(found["reason"])
     if found["images"]:
         assert any(str(one["repo"]).startswith("busybox") for one in found["images"])
 
@@ -30,26 +30,26 @@ async def test_networks_and_floating_ips(api: Any, box: Any, site: str) -> None:
     own = await box.ask("GET", uuid, "networks")
     assert own["networks"][0]["fixed_ips"][0]["ip_address"]
 
-    free = (await api("POST", "sites", site, "floating-ips"))["floating_ip_address"]
-    assert (await box.ask("POST", uuid, "floating-ips", body={"address": free})) == {"address": free}
-    assert (await box.ask("POST", uuid, "floating-ips")) == {"address": free}  # the one that it has
-    bound = await box.ask("GET", uuid, "floating-ips")
+    free = (await api("POST", "sites", site, "floating_ips"))["floating_ip_address"]
+    assert (await box.ask("POST", uuid, "floating_ips", body={"address": free})) == {"address": free}
+    assert (await box.ask("POST", uuid, "floating_ips")) == {"address": free}  # the one that it has
+    bound = await box.ask("GET", uuid, "floating_ips")
     assert [one["floating_ip_address"] for one in bound["floating_ips"]] == [free]
 
     other = await box.create()
-    problem = await box.ask("POST", other, "floating-ips", body={"address": free}, status=409)
+    problem = await box.ask("POST", other, "floating_ips", body={"address": free}, status=409)
     assert "bound to something else" in problem["message"]
-    problem = await box.ask("DELETE", other, "floating-ips", free, status=409)
+    problem = await box.ask("DELETE", other, "floating_ips", free, status=409)
     assert "something else" in problem["message"]
 
     for _ in range(2):
-        await box.ask("DELETE", uuid, "floating-ips", free, status=204)
-    assert (await box.ask("GET", uuid, "floating-ips"))["floating_ips"] == []
-    listed = await api("GET", "sites", site, "floating-ips")
+        await box.ask("DELETE", uuid, "floating_ips", free, status=204)
+    assert (await box.ask("GET", uuid, "floating_ips"))["floating_ips"] == []
+    listed = await api("GET", "sites", site, "floating_ips")
     assert free in {one["floating_ip_address"] for one in listed["floating_ips"]}
-    assert await api("DELETE", "sites", site, "floating-ips", free) == {"was_there": True}
-    assert await api("DELETE", "sites", site, "floating-ips", free) == {"was_there": False}
-    await api("DELETE", "sites", site, "floating-ips", "1.2.3.400", status=400)
+    assert await api("DELETE", "sites", site, "floating_ips", free) == {"released": True}
+    assert await api("DELETE", "sites", site, "floating_ips", free) == {"released": False}
+    await api("DELETE", "sites", site, "floating_ips", "1.2.3.400", status=400)
 
 
 async def test_reservations_tell_what_can_be_used(api: Any, site: str) -> None:
@@ -60,17 +60,17 @@ async def test_reservations_tell_what_can_be_used(api: Any, site: str) -> None:
         assert found["usable"][0]["id"]
     else:
         assert found["usable"] == []
-        assert found["note"] or found["leases"] == []
+        assert found["reason"] or found["leases"] == []
 
 
 async def test_device_profiles_zones_and_quotas(api: Any, site: str) -> None:
-    profiles = await api("GET", "sites", site, "device-profiles")
-    assert bool(profiles["device_profiles"]) == (site == "local")
-    assert bool(profiles["note"]) == (site != "local")
-    assert (await api("GET", "sites", site, "availability-zones"))["availability_zones"] == ["nova"]
+    profiles = await api("GET", "sites", site, "device_profiles")
+    assert bool(profiles["profiles"]) == (site == "local")
+    assert bool(profiles["reason"]) == (site != "local")
+    assert (await api("GET", "sites", site, "availability_zones"))["zones"] == ["nova"]
     quotas = await api("GET", "sites", site, "quotas")
     assert quotas["quotas"]["containers"]["limit"] == 40
-    assert quotas["note"] == ""
+    assert quotas["reason"] == ""
 
 
 async def test_what_is_for_administrators_is_a_sentence_and_no_error(
@@ -83,14 +83,14 @@ async def test_what_is_for_administrators_is_a_sentence_and_no_error(
             monkeypatch.setenv(name, value)
         for path in ("/v1/images", "/v1/quotas/0123456789abcdef0123456789abcdef"):
             faulty.say("GET", path, refusal)
-        assert "administrators" in (await api("GET", "sites", "default", "images"))["note"]
+        assert "administrators" in (await api("GET", "sites", "default", "images"))["reason"]
         assert await api("GET", "sites", "default", "quotas") == {
-            "quotas": {}, "note": "This site does not tell its quotas to this user."
+            "quotas": {}, "reason": "This site does not tell its quotas to this user."
         }  # fmt: skip
         # neither Neutron nor Blazar in its catalogue
-        assert "no network service" in (await api("GET", "sites", "default", "networks"))["note"]
-        assert "no network service" in (await api("GET", "sites", "default", "floating-ips"))["note"]
-        assert "no reservation service" in (await api("GET", "sites", "default", "reservations"))["note"]
+        assert "no network service" in (await api("GET", "sites", "default", "networks"))["reason"]
+        assert "no network service" in (await api("GET", "sites", "default", "floating_ips"))["reason"]
+        assert "no reservation service" in (await api("GET", "sites", "default", "reservations"))["reason"]
     finally:
         faulty.close()
 
@@ -98,7 +98,7 @@ async def test_what_is_for_administrators_is_a_sentence_and_no_error(
 async def test_stats_and_processes(box: Any, site: str) -> None:
     uuid = await box.create()
     found = await box.ask("GET", uuid, "stats")
-    assert found["stats"]["memory_bytes"] if found["stats"] else found["note"]
+    assert found["stats"]["memory_bytes"] if found["stats"] else found["reason"]
     if site == "local":
         problem = await box.ask("GET", uuid, "top", status=409)
         assert problem["message"].startswith("CHI@Edge's driver cannot list processes")
@@ -120,7 +120,7 @@ async def test_the_bundle_tells_much_and_no_secret(api: Any, box: Any, site: str
     text = "".join(files.read(name).decode() for name in files.namelist())
     assert SECRET not in text
     assert json.loads(files.read("container.json"))["environment"] == {"THE_KEY": ""}
-    assert json.loads(files.read("server-limits.json"))["execs"] == 32
+    assert json.loads(files.read("server-limits.json"))["execs"] == 20
     assert {one["what"] for one in json.loads(files.read("doctor.json"))} >= {"login", "containers"}
     assert json.loads(files.read("versions.json"))["packages"]["jupyter_server"]
 

@@ -40,13 +40,13 @@ def list_reservations(call: Call) -> inventory.Leases:
     return inventory.leases(call.client())
 
 
-@operation("GET", SITE + "/device-profiles", "read")
+@operation("GET", SITE + "/device_profiles", "read")
 def list_device_profiles(call: Call) -> inventory.DeviceProfiles:
     """The devices that a container can ask for."""
     return inventory.device_profiles(call.client())
 
 
-@operation("GET", SITE + "/availability-zones", "read")
+@operation("GET", SITE + "/availability_zones", "read")
 def list_availability_zones(call: Call) -> inventory.Zones:
     """Where containers can be placed."""
     return inventory.availability_zones(call.client())
