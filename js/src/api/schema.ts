@@ -4,6 +4,59 @@
  */
 
 export interface paths {
+    "/choice": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Say which site and project `default` means, for this server; logs in to it. */
+        put: operations["choose_site"];
+        post?: never;
+        /** Let `default` mean the site that is found again. */
+        delete: operations["forget_choice"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/execs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The long commands of this server. */
+        get: operations["list_execs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/execs/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A long command and its output from a place on. */
+        get: operations["get_exec"];
+        put?: never;
+        post?: never;
+        /** Kill a long command if it runs, and forget it. */
+        delete: operations["end_exec"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/openapi.json": {
         parameters: {
             query?: never;
@@ -38,6 +91,57 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/sites/{site}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One site: logs in and tells what it is. */
+        get: operations["get_site"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/availability_zones": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The site's availability zones. */
+        get: operations["list_zones"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/capabilities": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What the site can do, and the reason for each thing that it cannot. */
+        get: operations["get_capabilities"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/sites/{site}/containers": {
         parameters: {
             query?: never;
@@ -48,7 +152,25 @@ export interface paths {
         /** The project's containers. */
         get: operations["list_containers"];
         put?: never;
-        post?: never;
+        /** Create a container, and start it unless told otherwise; answers as soon as the site has taken it. */
+        post: operations["create_container"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** What is wrong with a container that somebody is typing; nothing is made. */
+        post: operations["check_container"];
         delete?: never;
         options?: never;
         head?: never;
@@ -62,8 +184,453 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** One container as the site shows it. */
+        /** One container as the site shows it now. */
         get: operations["get_container"];
+        put?: never;
+        post?: never;
+        /** Delete a container in whatever state it is; answers as soon as the site has taken it. */
+        delete: operations["delete_container"];
+        options?: never;
+        head?: never;
+        /** Give a container another name. */
+        patch: operations["rename_container"];
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/actions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What was done to the container, by whom and when. */
+        get: operations["list_actions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/commit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Make an image of a container's files. */
+        post: operations["commit_container"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/diagnostics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A zip of what is known of a container and its site, without secrets. */
+        get: operations["container_diagnostics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/exec": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Run a command and give its output; one that takes longer goes on, and is asked for by its id. */
+        post: operations["exec_command"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/execs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Start a command that may take long; its output is asked for by its id, or followed by the topic `exec`. */
+        post: operations["start_exec"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/floating_ip": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Bind a floating IP to the container. */
+        post: operations["attach_floating_ip"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/kill": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Send a signal to a container's main process. */
+        post: operations["kill_container"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Freeze a container's processes. */
+        post: operations["pause_container"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/rebuild": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Make a container anew, with another image if one is given. */
+        post: operations["rebuild_container"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/restart": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Stop and start a container. */
+        post: operations["restart_container"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/start": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Start a container. */
+        post: operations["start_container"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/stats": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One measurement of CPU, memory and traffic; takes a second on some sites. */
+        get: operations["get_stats"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/stop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Stop a container. */
+        post: operations["stop_container"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/top": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The container's processes, where the site can tell. */
+        get: operations["list_processes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/unpause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Let a paused container go on. */
+        post: operations["unpause_container"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/device_profiles": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Device profiles, where the site has them. */
+        get: operations["list_device_profiles"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/diagnostics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A zip of what is known of the site, without secrets. */
+        get: operations["site_diagnostics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/doctor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What works on this site and what does not, with what to do next. */
+        get: operations["examine"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/floating_ips": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The project's floating IPs. */
+        get: operations["list_floating_ips"];
+        put?: never;
+        post?: never;
+        /** Give a floating IP back to the site. */
+        delete: operations["release_floating_ip"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/floating_ips/detach": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Unbind a floating IP; it stays the project's. */
+        post: operations["detach_floating_ip"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/images": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The images that the site's hosts have. */
+        get: operations["list_images"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/login": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Log in anew: after credentials were changed, or a token has expired. */
+        post: operations["log_in"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/projects": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The projects that one may log in to on this site. */
+        get: operations["list_projects"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/quotas": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What the project may use and uses. */
+        get: operations["list_quotas"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/refresh": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Look at the site at once, for all who watch it (every change asked of it through this server does so too). */
+        post: operations["refresh"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/reservations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The project's leases, and the reservations that a container can be created with now. */
+        get: operations["list_reservations"];
         put?: never;
         post?: never;
         delete?: never;
@@ -94,10 +661,96 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
+         * Action
+         * @description Something that was done to a container, by whom and when.
+         */
+        Action: {
+            /**
+             * Action
+             * @default null
+             */
+            action: string | null;
+            /**
+             * Container Uuid
+             * @default null
+             */
+            container_uuid: string | null;
+            /**
+             * Events
+             * @default []
+             */
+            events: components["schemas"]["ActionEvent"][];
+            /**
+             * Finish Time
+             * @default null
+             */
+            finish_time: string | null;
+            /**
+             * Message
+             * @default null
+             */
+            message: string | null;
+            /**
+             * Project Id
+             * @default null
+             */
+            project_id: string | null;
+            /**
+             * Request Id
+             * @default null
+             */
+            request_id: string | null;
+            /**
+             * Start Time
+             * @default null
+             */
+            start_time: string | null;
+            /**
+             * User Id
+             * @default null
+             */
+            user_id: string | null;
+        } & {
+            [key: string]: unknown;
+        };
+        /**
+         * ActionEvent
+         * @description One step of an action; `result` is "Success", "Error" or None while it runs.
+         */
+        ActionEvent: {
+            /**
+             * Event
+             * @default null
+             */
+            event: string | null;
+            /**
+             * Finish Time
+             * @default null
+             */
+            finish_time: string | null;
+            /**
+             * Result
+             * @default null
+             */
+            result: string | null;
+            /**
+             * Start Time
+             * @default null
+             */
+            start_time: string | null;
+            /**
+             * Traceback
+             * @default null
+             */
+            traceback: string | null;
+        } & {
+            [key: string]: unknown;
+        };
+        /**
          * Address
          * @description One fixed address of a container; `port` is the Neutron port's id (null on some k8s rows).
          */
-        Address: {
+        "Address-Output": {
             /**
              * Addr
              * @default null
@@ -122,6 +775,103 @@ export interface components {
             [key: string]: unknown;
         };
         /**
+         * Attached
+         * @description The floating IP's address.
+         */
+        Attached: {
+            /** Address */
+            address: string;
+        };
+        /**
+         * Attachment
+         * @description The address of a floating IP to attach; null: one that the project has free, or a new one.
+         */
+        Attachment: {
+            /**
+             * Address
+             * @default null
+             */
+            address: string | null;
+        };
+        /**
+         * Capabilities
+         * @description What a site can do. `name_pattern` is a regular expression for whole names, `name_rule` the same in words.
+         *
+         *     `exec_seconds` is how long the site waits for a command.
+         */
+        Capabilities: {
+            /** Capabilities */
+            capabilities: {
+                [key: string]: components["schemas"]["Capability"];
+            };
+            /** Dialect */
+            dialect: string;
+            /** Exec Seconds */
+            exec_seconds: number;
+            /** Files Lost On Stop */
+            files_lost_on_stop: boolean;
+            /** Name Pattern */
+            name_pattern: string;
+            /** Name Rule */
+            name_rule: string;
+            /** Needs Reservation */
+            needs_reservation: boolean;
+        };
+        /**
+         * Capability
+         * @description Whether the site can do it, else why not. `statuses`: those of a container that allow it; null: any.
+         */
+        Capability: {
+            /** Reason */
+            reason: string;
+            /** Statuses */
+            statuses: string[] | null;
+            /** Supported */
+            supported: boolean;
+        };
+        /**
+         * Choice
+         * @description The site, and the project (a name; null: the credentials' own), that `default` is to mean.
+         */
+        Choice: {
+            /**
+             * Project
+             * @default null
+             */
+            project: string | null;
+            /** Site */
+            site: string;
+        };
+        /**
+         * Command
+         * @description Words, or one string that is split as a shell does (there is no shell: `sh -c '...'` for pipes and the like).
+         */
+        Command: {
+            /** Command */
+            command: string | string[];
+        };
+        /**
+         * Commit
+         * @description The image that is made of a container.
+         */
+        Commit: {
+            /** Repository */
+            repository: string;
+            /**
+             * Tag
+             * @default latest
+             */
+            tag: string;
+        };
+        /**
+         * Committed
+         * @description The image's id; it becomes usable a little later.
+         */
+        Committed: {
+            /** Image Id */
+            image_id: string;
+        };
+        /**
          * Container
          * @description A container as Zun shows it. `created_at` is None on sites that do not return it (CHI@Edge).
          */
@@ -131,7 +881,7 @@ export interface components {
              * @default {}
              */
             addresses: {
-                [key: string]: components["schemas"]["Address"][];
+                [key: string]: components["schemas"]["Address-Output"][];
             };
             /**
              * Auto Heal
@@ -304,11 +1054,470 @@ export interface components {
         };
         /**
          * ContainerList
-         * @description The containers of a project.
+         * @description The containers of a project, without the values of their environments.
          */
         ContainerList: {
             /** Containers */
             containers: components["schemas"]["Container"][];
+        };
+        /**
+         * Draft
+         * @description A container that somebody is still typing: any part of it may be missing.
+         */
+        Draft: {
+            /**
+             * Command
+             * @default null
+             */
+            command: string[] | string | null;
+            /**
+             * Device Profiles
+             * @default null
+             */
+            device_profiles: string[] | null;
+            /**
+             * Environment
+             * @default null
+             */
+            environment: {
+                [key: string]: string;
+            } | null;
+            /**
+             * Exposed Ports
+             * @default null
+             */
+            exposed_ports: (number | string)[] | null;
+            /**
+             * Image
+             * @default null
+             */
+            image: string | null;
+            /**
+             * Name
+             * @default null
+             */
+            name: string | null;
+            /**
+             * Reservation Id
+             * @default null
+             */
+            reservation_id: string | null;
+        };
+        /**
+         * DraftReport
+         * @description What is wrong with a draft; empty where nothing is.
+         */
+        DraftReport: {
+            /** Problems */
+            problems: components["schemas"]["FieldProblem"][];
+        };
+        /**
+         * ExecList
+         * @description The long commands of this server, without their output.
+         */
+        ExecList: {
+            /** Execs */
+            execs: components["schemas"]["ExecReport"][];
+        };
+        /**
+         * ExecReport
+         * @description A command and what it printed. `exit_code` is null while it runs; then `exec_id` is what to ask for it by.
+         *
+         *     `offset` is the number of the first character of `output`; what came before is no longer kept.
+         */
+        ExecReport: {
+            /** Command */
+            command: string;
+            /** Exec Id */
+            exec_id: string | null;
+            /** Exit Code */
+            exit_code: number | null;
+            /**
+             * Offset
+             * @default 0
+             */
+            offset: number;
+            /** Output */
+            output: string;
+            /** @default null */
+            problem: components["schemas"]["Problem"] | null;
+            /** Running */
+            running: boolean;
+            /**
+             * Started
+             * @default null
+             */
+            started: number | null;
+            /** Uuid */
+            uuid: string;
+        };
+        /**
+         * FieldProblem
+         * @description What is wrong with a field, as a sentence.
+         */
+        FieldProblem: {
+            /** Field */
+            field: string;
+            /** Message */
+            message: string;
+        };
+        /**
+         * FindingEntry
+         * @description One thing that the doctor looked at.
+         */
+        FindingEntry: {
+            /** Next Step */
+            next_step: string;
+            /** Sentence */
+            sentence: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "ok" | "warn" | "bad";
+            /** What */
+            what: string;
+        };
+        /**
+         * Findings
+         * @description What the doctor found.
+         */
+        Findings: {
+            /** Findings */
+            findings: components["schemas"]["FindingEntry"][];
+        };
+        /**
+         * FloatingIP
+         * @description A Neutron floating IP; `port_id` is None while it is free.
+         */
+        FloatingIP: {
+            /**
+             * Description
+             * @default null
+             */
+            description: string | null;
+            /**
+             * Fixed Ip Address
+             * @default null
+             */
+            fixed_ip_address: string | null;
+            /**
+             * Floating Ip Address
+             * @default null
+             */
+            floating_ip_address: string | null;
+            /**
+             * Floating Network Id
+             * @default null
+             */
+            floating_network_id: string | null;
+            /**
+             * Id
+             * @default
+             */
+            id: string;
+            /**
+             * Port Id
+             * @default null
+             */
+            port_id: string | null;
+            /**
+             * Project Id
+             * @default null
+             */
+            project_id: string | null;
+            /**
+             * Status
+             * @default null
+             */
+            status: string | null;
+            /**
+             * Tags
+             * @default []
+             */
+            tags: string[];
+        } & {
+            [key: string]: unknown;
+        };
+        /**
+         * FloatingIPList
+         * @description The project's floating IPs. `reason` says why there are none to have.
+         */
+        FloatingIPList: {
+            /** Floating Ips */
+            floating_ips: components["schemas"]["FloatingIP"][];
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+        };
+        /**
+         * Grace
+         * @description Seconds between SIGTERM and SIGKILL.
+         */
+        Grace: {
+            /**
+             * Grace
+             * @default 10
+             */
+            grace: number;
+        };
+        /**
+         * History
+         * @description What was done to a container, oldest first.
+         */
+        History: {
+            /** Actions */
+            actions: components["schemas"]["Action"][];
+        };
+        /**
+         * Image
+         * @description An image that the site's hosts have (admin only on most sites).
+         */
+        Image: {
+            /**
+             * Host
+             * @default null
+             */
+            host: string | null;
+            /**
+             * Image Id
+             * @default null
+             */
+            image_id: string | null;
+            /**
+             * Repo
+             * @default null
+             */
+            repo: string | null;
+            /**
+             * Size
+             * @default null
+             */
+            size: string | number | null;
+            /**
+             * Tag
+             * @default null
+             */
+            tag: string | null;
+            /**
+             * Uuid
+             * @default null
+             */
+            uuid: string | null;
+        } & {
+            [key: string]: unknown;
+        };
+        /**
+         * ImageList
+         * @description The site's images. `reason` says why there are none to see.
+         */
+        ImageList: {
+            /** Images */
+            images: components["schemas"]["Image"][];
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+        };
+        /**
+         * Lease
+         * @description A Blazar lease. Times are UTC.
+         */
+        Lease: {
+            /**
+             * End Date
+             * @default null
+             */
+            end_date: string | null;
+            /**
+             * Id
+             * @default
+             */
+            id: string;
+            /**
+             * Name
+             * @default null
+             */
+            name: string | null;
+            /**
+             * Project Id
+             * @default null
+             */
+            project_id: string | null;
+            /**
+             * Reservations
+             * @default []
+             */
+            reservations: components["schemas"]["Reservation"][];
+            /**
+             * Start Date
+             * @default null
+             */
+            start_date: string | null;
+            /**
+             * Status
+             * @default null
+             */
+            status: string | null;
+        } & {
+            [key: string]: unknown;
+        };
+        /**
+         * LoginReport
+         * @description How the login to a site does; `user` and `project` are names.
+         */
+        LoginReport: {
+            /** @default null */
+            problem: components["schemas"]["Problem"] | null;
+            /**
+             * Project
+             * @default null
+             */
+            project: string | null;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "not-tried" | "ok" | "failed";
+            /**
+             * User
+             * @default null
+             */
+            user: string | null;
+        };
+        /**
+         * NewContainer
+         * @description What a container is made of; names are Zun's. `memory` is in MiB, `disk` in GiB, `cpu` in cores.
+         */
+        NewContainer: {
+            /**
+             * Auto Heal
+             * @default null
+             */
+            auto_heal: boolean | null;
+            /**
+             * Auto Remove
+             * @default null
+             */
+            auto_remove: boolean | null;
+            /**
+             * Command
+             * @default null
+             */
+            command: string[] | string | null;
+            /**
+             * Cpu
+             * @default null
+             */
+            cpu: number | null;
+            /**
+             * Device Profiles
+             * @default null
+             */
+            device_profiles: string[] | null;
+            /**
+             * Disk
+             * @default null
+             */
+            disk: number | null;
+            /**
+             * Entrypoint
+             * @default null
+             */
+            entrypoint: string[] | null;
+            /** Environment */
+            environment?: {
+                [key: string]: string;
+            };
+            /** Exposed Ports */
+            exposed_ports?: (number | string)[];
+            /**
+             * Hints
+             * @default null
+             */
+            hints: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * Hostname
+             * @default null
+             */
+            hostname: string | null;
+            /** Image */
+            image: string;
+            /**
+             * Interactive
+             * @default null
+             */
+            interactive: boolean | null;
+            /**
+             * Labels
+             * @default null
+             */
+            labels: {
+                [key: string]: string;
+            } | null;
+            /**
+             * Memory
+             * @default null
+             */
+            memory: number | null;
+            /**
+             * Mounts
+             * @default null
+             */
+            mounts: {
+                [key: string]: unknown;
+            }[] | null;
+            /** Name */
+            name: string;
+            /**
+             * Nets
+             * @default null
+             */
+            nets: {
+                [key: string]: unknown;
+            }[] | null;
+            /**
+             * Reservation Id
+             * @default null
+             */
+            reservation_id: string | null;
+            /**
+             * Restart Policy
+             * @default null
+             */
+            restart_policy: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * Runtime
+             * @default null
+             */
+            runtime: string | null;
+            /**
+             * Security Groups
+             * @default null
+             */
+            security_groups: string[] | null;
+            /**
+             * Start
+             * @default true
+             */
+            start: boolean;
+            /**
+             * Tty
+             * @default null
+             */
+            tty: boolean | null;
+            /**
+             * Workdir
+             * @default null
+             */
+            workdir: string | null;
         };
         /**
          * Problem
@@ -331,26 +1540,280 @@ export interface components {
             request_id: string | null;
         };
         /**
+         * Processes
+         * @description A table of processes; pids are the host's.
+         */
+        Processes: {
+            /** Rows */
+            rows: string[][];
+            /** Titles */
+            titles: string[];
+        };
+        /**
+         * ProfileList
+         * @description Device profiles by name with the resources each asks for.
+         */
+        ProfileList: {
+            /** Profiles */
+            profiles: {
+                [key: string]: unknown;
+            };
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+        };
+        /**
+         * ProjectList
+         * @description Names of the projects that one may log in to.
+         */
+        ProjectList: {
+            /** Projects */
+            projects: string[];
+        };
+        /**
+         * Quota
+         * @description `limit` -1 is no limit; null where the site does not tell.
+         */
+        Quota: {
+            /** In Use */
+            in_use: number | null;
+            /** Limit */
+            limit: number | null;
+        };
+        /**
+         * QuotaList
+         * @description The project's quotas by resource. `reason` says why there are none to see.
+         */
+        QuotaList: {
+            /** Quotas */
+            quotas: {
+                [key: string]: components["schemas"]["Quota"];
+            };
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+        };
+        /**
+         * Rebuilding
+         * @description Another image, or null for the same.
+         */
+        Rebuilding: {
+            /**
+             * Image
+             * @default null
+             */
+            image: string | null;
+        };
+        /**
+         * Released
+         * @description Whether there was such a floating IP.
+         */
+        Released: {
+            /** Released */
+            released: boolean;
+        };
+        /**
+         * Renaming
+         * @description The new name.
+         */
+        Renaming: {
+            /** Name */
+            name: string;
+        };
+        /**
+         * Reservation
+         * @description One reservation of a lease; its `id`, not the lease's, is what a container is created with.
+         */
+        Reservation: {
+            /**
+             * Id
+             * @default
+             */
+            id: string;
+            /**
+             * Lease Id
+             * @default null
+             */
+            lease_id: string | null;
+            /**
+             * Max
+             * @default null
+             */
+            max: number | null;
+            /**
+             * Min
+             * @default null
+             */
+            min: number | null;
+            /**
+             * Resource Properties
+             * @default null
+             */
+            resource_properties: string | null;
+            /**
+             * Resource Type
+             * @default null
+             */
+            resource_type: string | null;
+            /**
+             * Status
+             * @default null
+             */
+            status: string | null;
+        } & {
+            [key: string]: unknown;
+        };
+        /**
+         * ReservationList
+         * @description The project's leases, and the reservations of them that can be used now.
+         */
+        ReservationList: {
+            /** Leases */
+            leases: components["schemas"]["Lease"][];
+            /** Needed */
+            needed: boolean;
+            /** Standing */
+            standing: string | null;
+            /** Usable */
+            usable: components["schemas"]["UsableReservation"][];
+        };
+        /**
+         * Sample
+         * @description A measurement; null where the site has none yet.
+         */
+        Sample: {
+            stats: components["schemas"]["Stats"] | null;
+        };
+        /**
+         * ShortCommand
+         * @description `timeout`: seconds until the command becomes a long one, at most 60; null: the site's own limit.
+         */
+        ShortCommand: {
+            /** Command */
+            command: string | string[];
+            /**
+             * Timeout
+             * @default null
+             */
+            timeout: number | null;
+        };
+        /**
+         * Signal
+         * @description A signal by name (SIGTERM, TERM) or number.
+         */
+        Signal: {
+            /**
+             * Signal
+             * @default SIGKILL
+             */
+            signal: string;
+        };
+        /**
+         * SiteDetail
+         * @description A site after login. `notes` are sentences about credentials that were left out.
+         */
+        SiteDetail: {
+            /** Dialect */
+            dialect: string;
+            /** Endpoint */
+            endpoint: string;
+            /** Kind */
+            kind: string;
+            /** Name */
+            name: string;
+            /** Notes */
+            notes: string[];
+            /** Project */
+            project: string | null;
+            /** Project Id */
+            project_id: string | null;
+            /** Source */
+            source: string;
+            /** Standing Reservation */
+            standing_reservation: string | null;
+            /** User */
+            user: string | null;
+            /** Version */
+            version: string;
+        };
+        /**
          * SiteEntry
-         * @description A site that can be named.
+         * @description A site that can be named. `name` is what routes take; `used` says whether `default` means it by choice.
          */
         SiteEntry: {
             /** Auth Url */
             auth_url: string;
             /** Kind */
             kind: string;
+            login: components["schemas"]["LoginReport"];
             /** Name */
             name: string;
             /** Source */
             source: string;
+            /** Used */
+            used: boolean;
         };
         /**
          * SiteList
-         * @description The sites that can be named.
+         * @description The sites that can be named, and how the one in use (`default`) does.
          */
         SiteList: {
+            default: components["schemas"]["LoginReport"];
             /** Sites */
             sites: components["schemas"]["SiteEntry"][];
+        };
+        /**
+         * Stats
+         * @description A sample. None means that the site does not tell.
+         *
+         *     `cpu_percent` (docker) is the share of the host's CPU over the container's lifetime, not a rate;
+         *     `cpu_cores` (k8s) is the current use in cores. Bytes are totals since the start.
+         */
+        Stats: {
+            /**
+             * Cpu Cores
+             * @default null
+             */
+            cpu_cores: number | null;
+            /**
+             * Cpu Percent
+             * @default null
+             */
+            cpu_percent: number | null;
+            /**
+             * Memory Bytes
+             * @default null
+             */
+            memory_bytes: number | null;
+            /**
+             * Memory Limit Bytes
+             * @default null
+             */
+            memory_limit_bytes: number | null;
+            /**
+             * Read Bytes
+             * @default null
+             */
+            read_bytes: number | null;
+            /**
+             * Rx Bytes
+             * @default null
+             */
+            rx_bytes: number | null;
+            /**
+             * Tx Bytes
+             * @default null
+             */
+            tx_bytes: number | null;
+            /**
+             * Write Bytes
+             * @default null
+             */
+            write_bytes: number | null;
         };
         /**
          * Status
@@ -365,6 +1828,27 @@ export interface components {
             uptime: number;
             /** Version */
             version: string;
+        };
+        /**
+         * UsableReservation
+         * @description A reservation that a container can be created with now. `seconds_left` until its lease ends.
+         */
+        UsableReservation: {
+            /** Lease Id */
+            lease_id: string;
+            /** Lease Name */
+            lease_name: string | null;
+            reservation: components["schemas"]["Reservation"];
+            /** Seconds Left */
+            seconds_left: number | null;
+        };
+        /**
+         * ZoneList
+         * @description Names of the availability zones.
+         */
+        ZoneList: {
+            /** Zones */
+            zones: string[];
         };
     };
     responses: {
@@ -455,13 +1939,56 @@ export interface components {
     headers: never;
     pathItems: never;
 }
-export type Address = components['schemas']['Address'];
+export type Action = components['schemas']['Action'];
+export type ActionEvent = components['schemas']['ActionEvent'];
+export type AddressOutput = components['schemas']['Address-Output'];
+export type Attached = components['schemas']['Attached'];
+export type Attachment = components['schemas']['Attachment'];
+export type Capabilities = components['schemas']['Capabilities'];
+export type Capability = components['schemas']['Capability'];
+export type Choice = components['schemas']['Choice'];
+export type Command = components['schemas']['Command'];
+export type Commit = components['schemas']['Commit'];
+export type Committed = components['schemas']['Committed'];
 export type Container = components['schemas']['Container'];
 export type ContainerList = components['schemas']['ContainerList'];
+export type Draft = components['schemas']['Draft'];
+export type DraftReport = components['schemas']['DraftReport'];
+export type ExecList = components['schemas']['ExecList'];
+export type ExecReport = components['schemas']['ExecReport'];
+export type FieldProblem = components['schemas']['FieldProblem'];
+export type FindingEntry = components['schemas']['FindingEntry'];
+export type Findings = components['schemas']['Findings'];
+export type FloatingIp = components['schemas']['FloatingIP'];
+export type FloatingIpList = components['schemas']['FloatingIPList'];
+export type Grace = components['schemas']['Grace'];
+export type History = components['schemas']['History'];
+export type Image = components['schemas']['Image'];
+export type ImageList = components['schemas']['ImageList'];
+export type Lease = components['schemas']['Lease'];
+export type LoginReport = components['schemas']['LoginReport'];
+export type NewContainer = components['schemas']['NewContainer'];
 export type Problem = components['schemas']['Problem'];
+export type Processes = components['schemas']['Processes'];
+export type ProfileList = components['schemas']['ProfileList'];
+export type ProjectList = components['schemas']['ProjectList'];
+export type Quota = components['schemas']['Quota'];
+export type QuotaList = components['schemas']['QuotaList'];
+export type Rebuilding = components['schemas']['Rebuilding'];
+export type Released = components['schemas']['Released'];
+export type Renaming = components['schemas']['Renaming'];
+export type Reservation = components['schemas']['Reservation'];
+export type ReservationList = components['schemas']['ReservationList'];
+export type Sample = components['schemas']['Sample'];
+export type ShortCommand = components['schemas']['ShortCommand'];
+export type Signal = components['schemas']['Signal'];
+export type SiteDetail = components['schemas']['SiteDetail'];
 export type SiteEntry = components['schemas']['SiteEntry'];
 export type SiteList = components['schemas']['SiteList'];
+export type Stats = components['schemas']['Stats'];
 export type Status = components['schemas']['Status'];
+export type UsableReservation = components['schemas']['UsableReservation'];
+export type ZoneList = components['schemas']['ZoneList'];
 export type Response400 = components['responses']['400'];
 export type Response403 = components['responses']['403'];
 export type Response404 = components['responses']['404'];
@@ -473,6 +2000,173 @@ export type Response503 = components['responses']['503'];
 export type Response504 = components['responses']['504'];
 export type $defs = Record<string, never>;
 export interface operations {
+    choose_site: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Choice"];
+            };
+        };
+        responses: {
+            /** @description Say which site and project `default` means, for this server; logs in to it. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LoginReport"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    forget_choice: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Let `default` mean the site that is found again. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_execs: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The long commands of this server. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExecList"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_exec: {
+        parameters: {
+            query?: {
+                offset?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A long command and its output from a place on. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExecReport"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            429: components["responses"]["429"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    end_exec: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Kill a long command if it runs, and forget it. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            429: components["responses"]["429"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_openapi: {
         parameters: {
             query?: never;
@@ -535,6 +2229,135 @@ export interface operations {
             };
         };
     };
+    get_site: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One site: logs in and tells what it is. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SiteDetail"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_zones: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The site's availability zones. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ZoneList"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_capabilities: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What the site can do, and the reason for each thing that it cannot. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Capabilities"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_containers: {
         parameters: {
             query?: {
@@ -578,7 +2401,146 @@ export interface operations {
             };
         };
     };
+    create_container: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewContainer"];
+            };
+        };
+        responses: {
+            /** @description Create a container, and start it unless told otherwise; answers as soon as the site has taken it. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Container"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    check_container: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Draft"];
+            };
+        };
+        responses: {
+            /** @description What is wrong with a container that somebody is typing; nothing is made. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DraftReport"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_container: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+                reveal?: "" | "environment";
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One container as the site shows it now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Container"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_container: {
         parameters: {
             query?: {
                 /** @description The project's name; the credentials' own where it is left out. */
@@ -593,13 +2555,1255 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description One container as the site shows it. */
+            /** @description Delete a container in whatever state it is; answers as soon as the site has taken it. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rename_container: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Renaming"];
+            };
+        };
+        responses: {
+            /** @description Give a container another name. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Container"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_actions: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+                events?: boolean;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What was done to the container, by whom and when. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["History"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    commit_container: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Commit"];
+            };
+        };
+        responses: {
+            /** @description Make an image of a container's files. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Committed"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    container_diagnostics: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A zip of what is known of a container and its site, without secrets. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/zip": string;
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    exec_command: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ShortCommand"];
+            };
+        };
+        responses: {
+            /** @description Run a command and give its output; one that takes longer goes on, and is asked for by its id. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExecReport"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    start_exec: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Command"];
+            };
+        };
+        responses: {
+            /** @description Start a command that may take long; its output is asked for by its id, or followed by the topic `exec`. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExecReport"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    attach_floating_ip: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Attachment"];
+            };
+        };
+        responses: {
+            /** @description Bind a floating IP to the container. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Attached"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    kill_container: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Signal"];
+            };
+        };
+        responses: {
+            /** @description Send a signal to a container's main process. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    pause_container: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Freeze a container's processes. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rebuild_container: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Rebuilding"];
+            };
+        };
+        responses: {
+            /** @description Make a container anew, with another image if one is given. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    restart_container: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Grace"];
+            };
+        };
+        responses: {
+            /** @description Stop and start a container. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    start_container: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Start a container. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_stats: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One measurement of CPU, memory and traffic; takes a second on some sites. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Sample"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    stop_container: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Grace"];
+            };
+        };
+        responses: {
+            /** @description Stop a container. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_processes: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The container's processes, where the site can tell. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Processes"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    unpause_container: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Let a paused container go on. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_device_profiles: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Device profiles, where the site has them. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProfileList"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    site_diagnostics: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A zip of what is known of the site, without secrets. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/zip": string;
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    examine: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What works on this site and what does not, with what to do next. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Findings"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_floating_ips: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The project's floating IPs. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FloatingIPList"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    release_floating_ip: {
+        parameters: {
+            query: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+                address: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Give a floating IP back to the site. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Released"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    detach_floating_ip: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Attached"];
+            };
+        };
+        responses: {
+            /** @description Unbind a floating IP; it stays the project's. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_images: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The images that the site's hosts have. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ImageList"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    log_in: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Log in anew: after credentials were changed, or a token has expired. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LoginReport"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_projects: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The projects that one may log in to on this site. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProjectList"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_quotas: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What the project may use and uses. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QuotaList"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    refresh: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Look at the site at once, for all who watch it (every change asked of it through this server does so too). */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_reservations: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The project's leases, and the reservations that a container can be created with now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReservationList"];
                 };
             };
             400: components["responses"]["400"];
