@@ -64,6 +64,8 @@ class Operation:
 
 
 OPERATIONS: list[Operation] = []
+# (it is a model, it is nothing) -> type of an answer that names none
+_TYPES = {(True, False): "application/json", (False, True): "", (False, False): "application/octet-stream"}
 HANDLERS: list[tuple[str, Any]] = []  # (path, handler class) of what is no plain operation
 MESSAGES: list[type[BaseModel]] = []  # what sockets carry; in the document, and so in the TypeScript types
 
@@ -106,7 +108,7 @@ def operation(
                 tag=function.__module__.rpartition(".")[2],
                 status=status or (204 if nothing else 200),
                 query=hints.get("query"), body=hints.get("body"), reply=reply,
-                reply_type=reply_type or ("application/json" if reply else "" if nothing else "application/octet-stream"),
+                reply_type=reply_type or _TYPES[reply is not None, nothing],
                 path_names=names,
             )
         )  # fmt: skip
