@@ -17,7 +17,7 @@ from tests.server.asking import OPERATIONS, SOCKETS, UUID, Raw, filled
 
 NOWHERE = "nowhere"  # a site that is not: what may be asked ends in 404, and nothing is sent to any cloud
 # what the authorizer is asked for at a socket's door
-SOCKET_ACTIONS = {"/events": "read", "/terminals/{id}": "execute"}
+SOCKET_ACTIONS = {"/events": "read", "/terminals/{id}/socket": "execute"}
 VERBS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
 
 

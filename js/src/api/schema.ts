@@ -74,6 +74,41 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/recordings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The recordings that are kept, newest first. */
+        get: operations["list_recordings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/recordings/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A recording as asciicast v2. */
+        get: operations["get_recording"];
+        put?: never;
+        post?: never;
+        /** Delete a recording. */
+        delete: operations["delete_recording"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/sites": {
         parameters: {
             query?: never;
@@ -281,6 +316,127 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/sites/{site}/containers/{uuid}/files": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What is in a folder. */
+        get: operations["list_files"];
+        /** Write a file, whole or not at all. */
+        put: operations["write_file"];
+        post?: never;
+        /** Delete a file, a link or a folder. */
+        delete: operations["delete_file"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/files/content": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One file of any size, as a download (single ranges too). */
+        get: operations["download_file"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/files/copy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Copy a file or folder, whole or not at all. */
+        post: operations["copy_file"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/files/mkdir": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Make a folder. */
+        post: operations["make_folder"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/files/read": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A file's content, or a piece of it; larger ones are downloaded. */
+        get: operations["read_file"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/files/rename": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Rename or move a file or folder. */
+        post: operations["rename_file"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/files/stat": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One path. */
+        get: operations["stat_file"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/sites/{site}/containers/{uuid}/floating_ip": {
         parameters: {
             query?: never;
@@ -417,6 +573,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/sites/{site}/containers/{uuid}/terminals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Open a shell in a container; its bytes are at `/terminals/{id}/socket`. */
+        post: operations["open_terminal"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/sites/{site}/containers/{uuid}/top": {
         parameters: {
             query?: never;
@@ -428,6 +601,23 @@ export interface paths {
         get: operations["list_processes"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/transfers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Begin an upload, whose bytes are sent then, or a download, whose bytes are fetched when it is ready. */
+        post: operations["create_transfer"];
         delete?: never;
         options?: never;
         head?: never;
@@ -650,6 +840,128 @@ export interface paths {
         get: operations["get_status"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/terminals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The terminals of this server. */
+        get: operations["list_terminals"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/terminals/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One terminal. */
+        get: operations["get_terminal"];
+        put?: never;
+        post?: never;
+        /** End a terminal's shell and forget it. */
+        delete: operations["close_terminal"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/terminals/{id}/recording": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Begin or end to record what a terminal shows (never what is typed). */
+        put: operations["record_terminal"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/transfers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All transfers of this server. */
+        get: operations["list_transfers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/transfers/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One transfer, with the bytes received of each file. */
+        get: operations["get_transfer"];
+        put?: never;
+        post?: never;
+        /** Cancel a transfer at any moment, and forget it; nothing of it stays on either side. */
+        delete: operations["delete_transfer"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/transfers/{id}/content": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What a download has fetched: a file, or a ZIP. */
+        get: operations["get_transfer_content"];
+        /** Bytes of a file of an upload, from an offset. */
+        put: operations["put_transfer_content"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/transfers/{id}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Try a failed transfer again; of an upload all bytes must be here. */
+        post: operations["resume_transfer"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1061,6 +1373,26 @@ export interface components {
             containers: components["schemas"]["Container"][];
         };
         /**
+         * ContainerRequest
+         * @description A request for a topic of one container.
+         */
+        ContainerRequest: {
+            /** Name */
+            name: string;
+            /**
+             * Project
+             * @default null
+             */
+            project: string | null;
+            /**
+             * Site
+             * @default default
+             */
+            site: string;
+            /** Uuid */
+            uuid: string;
+        };
+        /**
          * Draft
          * @description A container that somebody is still typing: any part of it may be missing.
          */
@@ -1152,6 +1484,26 @@ export interface components {
             uuid: string;
         };
         /**
+         * ExecRequest
+         * @description Which command.
+         */
+        ExecRequest: {
+            /** Exec Id */
+            exec_id: string;
+            /** Name */
+            name: string;
+            /**
+             * Project
+             * @default null
+             */
+            project: string | null;
+            /**
+             * Site
+             * @default default
+             */
+            site: string;
+        };
+        /**
          * FieldProblem
          * @description What is wrong with a field, as a sentence.
          */
@@ -1160,6 +1512,78 @@ export interface components {
             field: string;
             /** Message */
             message: string;
+        };
+        /**
+         * FileContent
+         * @description A piece of a file. `size` is the whole file's, in bytes; `etag` changes with `mtime` and `size`.
+         */
+        FileContent: {
+            /** Content */
+            content: string;
+            /** Etag */
+            etag: string;
+            /**
+             * Format
+             * @enum {string}
+             */
+            format: "text" | "base64";
+            /** Length */
+            length: number;
+            /** Mode */
+            mode: number | null;
+            /** Mtime */
+            mtime: number | null;
+            /** Offset */
+            offset: number;
+            /** Size */
+            size: number | null;
+        };
+        /**
+         * FileEntry
+         * @description A thing in a folder. `name` may hold bytes that are not UTF-8, as lone surrogates; `size` is in bytes, `mtime`
+         *     in seconds since 1970, both null where the image cannot tell them. `target` is a link's text, `target_kind` what it
+         *     leads to ("" when to nothing).
+         */
+        FileEntry: {
+            /**
+             * Gid
+             * @default null
+             */
+            gid: number | null;
+            /** Kind */
+            kind: string;
+            /**
+             * Mode
+             * @default null
+             */
+            mode: number | null;
+            /**
+             * Mtime
+             * @default null
+             */
+            mtime: number | null;
+            /** Name */
+            name: string;
+            /**
+             * Size
+             * @default null
+             */
+            size: number | null;
+            /**
+             * Target
+             * @default null
+             */
+            target: string | null;
+            /**
+             * Target Kind
+             * @default
+             */
+            target_kind: string;
+            /**
+             * Uid
+             * @default null
+             */
+            uid: number | null;
         };
         /**
          * FindingEntry
@@ -1251,6 +1675,31 @@ export interface components {
              * @default
              */
             reason: string;
+        };
+        /**
+         * Folder
+         * @description A page of a folder, by name. `next` is the `after` of the page that follows, null at the end.
+         */
+        Folder: {
+            /** Entries */
+            entries: components["schemas"]["FileEntry"][];
+            /** Next */
+            next: string | null;
+            /** Total */
+            total: number;
+        };
+        /**
+         * FolderBody
+         * @description The folder to make; with `parents` also those above it, and one that exists is fine.
+         */
+        FolderBody: {
+            /**
+             * Parents
+             * @default false
+             */
+            parents: boolean;
+            /** Path */
+            path: string;
         };
         /**
          * Grace
@@ -1389,6 +1838,21 @@ export interface components {
             user: string | null;
         };
         /**
+         * MoveBody
+         * @description From where to where. An existing file is replaced with `replace`, an existing folder never.
+         */
+        MoveBody: {
+            /** Path */
+            path: string;
+            /**
+             * Replace
+             * @default false
+             */
+            replace: boolean;
+            /** To */
+            to: string;
+        };
+        /**
          * NewContainer
          * @description What a container is made of; names are Zun's. `memory` is in MiB, `disk` in GiB, `cpu` in cores.
          */
@@ -1520,6 +1984,32 @@ export interface components {
             workdir: string | null;
         };
         /**
+         * NewTerminal
+         * @description `command` and `user` may be chosen where the site can (`exec_terminal` of its capabilities).
+         */
+        NewTerminal: {
+            /**
+             * Cols
+             * @default 80
+             */
+            cols: number;
+            /**
+             * Command
+             * @default sh
+             */
+            command: string;
+            /**
+             * Rows
+             * @default 24
+             */
+            rows: number;
+            /**
+             * User
+             * @default null
+             */
+            user: string | null;
+        };
+        /**
          * Problem
          * @description What went wrong: `code` for programs, `message` and `hint` for people, the site's request id for operators.
          */
@@ -1607,6 +2097,41 @@ export interface components {
              * @default null
              */
             image: string | null;
+        };
+        /**
+         * ReceivedFile
+         * @description How much of a file has come from the browser, in bytes: an upload goes on at `received`.
+         */
+        ReceivedFile: {
+            /** Path */
+            path: string;
+            /** Received */
+            received: number;
+            /** Size */
+            size: number;
+        };
+        /**
+         * RecordingEntry
+         * @description A recording; `size` is in bytes.
+         */
+        RecordingEntry: {
+            /**
+             * Changed
+             * Format: date-time
+             */
+            changed: string;
+            /** Id */
+            id: string;
+            /** Size */
+            size: number;
+        };
+        /**
+         * RecordingList
+         * @description The recordings that are kept.
+         */
+        RecordingList: {
+            /** Recordings */
+            recordings: components["schemas"]["RecordingEntry"][];
         };
         /**
          * Released
@@ -1816,6 +2341,31 @@ export interface components {
             write_bytes: number | null;
         };
         /**
+         * StatsRequest
+         * @description `interval`: seconds between samples.
+         */
+        StatsRequest: {
+            /**
+             * Interval
+             * @default 2
+             */
+            interval: number;
+            /** Name */
+            name: string;
+            /**
+             * Project
+             * @default null
+             */
+            project: string | null;
+            /**
+             * Site
+             * @default default
+             */
+            site: string;
+            /** Uuid */
+            uuid: string;
+        };
+        /**
          * Status
          * @description How the extension does. `uptime` is in seconds; the rest are counts.
          */
@@ -1830,6 +2380,288 @@ export interface components {
             version: string;
         };
         /**
+         * Subscribe
+         * @description Follow a topic, from `cursor` on if it is given.
+         */
+        Subscribe: {
+            /**
+             * Cursor
+             * @default null
+             */
+            cursor: string | null;
+            /** Id */
+            id: number;
+            /**
+             * Op
+             * @constant
+             */
+            op: "subscribe";
+            /** Topic */
+            topic: {
+                [key: string]: unknown;
+            };
+        };
+        /**
+         * Switch
+         * @description On or off.
+         */
+        Switch: {
+            /** On */
+            on: boolean;
+        };
+        /**
+         * TerminalList
+         * @description The terminals of this server.
+         */
+        TerminalList: {
+            /** Terminals */
+            terminals: components["schemas"]["TerminalReport"][];
+        };
+        /**
+         * TerminalReport
+         * @description A terminal. `name` is its container's; `message` says why the state is what it is; `readers` look at it now.
+         */
+        TerminalReport: {
+            /** Cols */
+            cols: number;
+            /** Command */
+            command: string;
+            /**
+             * Created
+             * Format: date-time
+             */
+            created: string;
+            /** Exit Code */
+            exit_code: number | null;
+            /** Id */
+            id: string;
+            /** Message */
+            message: string;
+            /** Name */
+            name: string;
+            /** Project */
+            project: string | null;
+            /** Readers */
+            readers: number;
+            /** Recording */
+            recording: boolean;
+            /** Rows */
+            rows: number;
+            /** Site */
+            site: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "open" | "reconnecting" | "closed";
+            /** User */
+            user: string | null;
+            /** Uuid */
+            uuid: string;
+        };
+        /**
+         * TopicRequest
+         * @description What every request for a topic may say; topics of a container add its uuid, and so on.
+         */
+        TopicRequest: {
+            /** Name */
+            name: string;
+            /**
+             * Project
+             * @default null
+             */
+            project: string | null;
+            /**
+             * Site
+             * @default default
+             */
+            site: string;
+        };
+        /**
+         * TransferBody
+         * @description An upload of `name` (a file, or a folder with `files` and `directories`) into the folder `path`, or a download
+         *     of `paths`.
+         */
+        TransferBody: {
+            /**
+             * Direction
+             * @enum {string}
+             */
+            direction: "upload" | "download";
+            /**
+             * Directories
+             * @default []
+             */
+            directories: string[];
+            /**
+             * Files
+             * @default []
+             */
+            files: components["schemas"]["UploadFile"][];
+            /**
+             * Name
+             * @default
+             */
+            name: string;
+            /**
+             * Path
+             * @default
+             */
+            path: string;
+            /**
+             * Paths
+             * @default []
+             */
+            paths: string[];
+        };
+        /**
+         * TransferDetail
+         * @description A transfer and each of its files.
+         */
+        TransferDetail: {
+            /** Cancelling */
+            cancelling: boolean;
+            /** Container */
+            container: string;
+            /** Created */
+            created: number;
+            /**
+             * Direction
+             * @enum {string}
+             */
+            direction: "upload" | "download";
+            /** Done */
+            done: number;
+            /** Ended */
+            ended: number | null;
+            /** Files */
+            files: number;
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /** Notes */
+            notes: string[];
+            /** Path */
+            path: string;
+            problem: components["schemas"]["Problem"] | null;
+            /** Project */
+            project: string | null;
+            /** Rate */
+            rate: number | null;
+            /** Received */
+            received: components["schemas"]["ReceivedFile"][];
+            /** Seconds Left */
+            seconds_left: number | null;
+            /** Site */
+            site: string;
+            /** Size */
+            size: number | null;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "receiving" | "queued" | "sending" | "verifying" | "ready" | "done" | "failed" | "cancelled";
+            /** Total */
+            total: number | null;
+        };
+        /**
+         * TransferList
+         * @description The transfers that this server knows.
+         */
+        TransferList: {
+            /** Transfers */
+            transfers: components["schemas"]["TransferStatus"][];
+        };
+        /**
+         * TransferStatus
+         * @description A transfer. `done` of `total` bytes are moved in the present state (total null: not known yet); `rate` is in
+         *     bytes a second, `seconds_left` in seconds, `created` and `ended` in seconds since 1970. `notes` tell what is not
+         *     quite as it was (names in a ZIP).
+         */
+        TransferStatus: {
+            /** Cancelling */
+            cancelling: boolean;
+            /** Container */
+            container: string;
+            /** Created */
+            created: number;
+            /**
+             * Direction
+             * @enum {string}
+             */
+            direction: "upload" | "download";
+            /** Done */
+            done: number;
+            /** Ended */
+            ended: number | null;
+            /** Files */
+            files: number;
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /** Notes */
+            notes: string[];
+            /** Path */
+            path: string;
+            problem: components["schemas"]["Problem"] | null;
+            /** Project */
+            project: string | null;
+            /** Rate */
+            rate: number | null;
+            /** Seconds Left */
+            seconds_left: number | null;
+            /** Site */
+            site: string;
+            /** Size */
+            size: number | null;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "receiving" | "queued" | "sending" | "verifying" | "ready" | "done" | "failed" | "cancelled";
+            /** Total */
+            total: number | null;
+        };
+        /**
+         * Unsubscribe
+         * @description Follow it no more.
+         */
+        Unsubscribe: {
+            /** Id */
+            id: number;
+            /**
+             * Op
+             * @constant
+             */
+            op: "unsubscribe";
+        };
+        /**
+         * UploadFile
+         * @description A file that will come. `path` is relative to the folder that is uploaded, "" when a file itself is. `size` is in
+         *     bytes, `mtime` in seconds since 1970.
+         */
+        UploadFile: {
+            /**
+             * Mode
+             * @default null
+             */
+            mode: number | null;
+            /**
+             * Mtime
+             * @default null
+             */
+            mtime: number | null;
+            /**
+             * Path
+             * @default
+             */
+            path: string;
+            /** Size */
+            size: number;
+        };
+        /**
          * UsableReservation
          * @description A reservation that a container can be created with now. `seconds_left` until its lease ends.
          */
@@ -1841,6 +2673,37 @@ export interface components {
             reservation: components["schemas"]["Reservation"];
             /** Seconds Left */
             seconds_left: number | null;
+        };
+        /**
+         * WriteBody
+         * @description A file's new content. With `if_mtime` or `if_size` nothing is written when the file is another by now.
+         */
+        WriteBody: {
+            /** Content */
+            content: string;
+            /**
+             * Format
+             * @default text
+             * @enum {string}
+             */
+            format: "text" | "base64";
+            /**
+             * If Mtime
+             * @default null
+             */
+            if_mtime: number | null;
+            /**
+             * If Size
+             * @default null
+             */
+            if_size: number | null;
+            /**
+             * Mode
+             * @default null
+             */
+            mode: number | null;
+            /** Path */
+            path: string;
         };
         /**
          * ZoneList
@@ -1952,22 +2815,30 @@ export type Commit = components['schemas']['Commit'];
 export type Committed = components['schemas']['Committed'];
 export type Container = components['schemas']['Container'];
 export type ContainerList = components['schemas']['ContainerList'];
+export type ContainerRequest = components['schemas']['ContainerRequest'];
 export type Draft = components['schemas']['Draft'];
 export type DraftReport = components['schemas']['DraftReport'];
 export type ExecList = components['schemas']['ExecList'];
 export type ExecReport = components['schemas']['ExecReport'];
+export type ExecRequest = components['schemas']['ExecRequest'];
 export type FieldProblem = components['schemas']['FieldProblem'];
+export type FileContent = components['schemas']['FileContent'];
+export type FileEntry = components['schemas']['FileEntry'];
 export type FindingEntry = components['schemas']['FindingEntry'];
 export type Findings = components['schemas']['Findings'];
 export type FloatingIp = components['schemas']['FloatingIP'];
 export type FloatingIpList = components['schemas']['FloatingIPList'];
+export type Folder = components['schemas']['Folder'];
+export type FolderBody = components['schemas']['FolderBody'];
 export type Grace = components['schemas']['Grace'];
 export type History = components['schemas']['History'];
 export type Image = components['schemas']['Image'];
 export type ImageList = components['schemas']['ImageList'];
 export type Lease = components['schemas']['Lease'];
 export type LoginReport = components['schemas']['LoginReport'];
+export type MoveBody = components['schemas']['MoveBody'];
 export type NewContainer = components['schemas']['NewContainer'];
+export type NewTerminal = components['schemas']['NewTerminal'];
 export type Problem = components['schemas']['Problem'];
 export type Processes = components['schemas']['Processes'];
 export type ProfileList = components['schemas']['ProfileList'];
@@ -1975,6 +2846,9 @@ export type ProjectList = components['schemas']['ProjectList'];
 export type Quota = components['schemas']['Quota'];
 export type QuotaList = components['schemas']['QuotaList'];
 export type Rebuilding = components['schemas']['Rebuilding'];
+export type ReceivedFile = components['schemas']['ReceivedFile'];
+export type RecordingEntry = components['schemas']['RecordingEntry'];
+export type RecordingList = components['schemas']['RecordingList'];
 export type Released = components['schemas']['Released'];
 export type Renaming = components['schemas']['Renaming'];
 export type Reservation = components['schemas']['Reservation'];
@@ -1986,8 +2860,21 @@ export type SiteDetail = components['schemas']['SiteDetail'];
 export type SiteEntry = components['schemas']['SiteEntry'];
 export type SiteList = components['schemas']['SiteList'];
 export type Stats = components['schemas']['Stats'];
+export type StatsRequest = components['schemas']['StatsRequest'];
 export type Status = components['schemas']['Status'];
+export type Subscribe = components['schemas']['Subscribe'];
+export type Switch = components['schemas']['Switch'];
+export type TerminalList = components['schemas']['TerminalList'];
+export type TerminalReport = components['schemas']['TerminalReport'];
+export type TopicRequest = components['schemas']['TopicRequest'];
+export type TransferBody = components['schemas']['TransferBody'];
+export type TransferDetail = components['schemas']['TransferDetail'];
+export type TransferList = components['schemas']['TransferList'];
+export type TransferStatus = components['schemas']['TransferStatus'];
+export type Unsubscribe = components['schemas']['Unsubscribe'];
+export type UploadFile = components['schemas']['UploadFile'];
 export type UsableReservation = components['schemas']['UsableReservation'];
+export type WriteBody = components['schemas']['WriteBody'];
 export type ZoneList = components['schemas']['ZoneList'];
 export type Response400 = components['responses']['400'];
 export type Response403 = components['responses']['403'];
@@ -2187,6 +3074,107 @@ export interface operations {
             };
             400: components["responses"]["400"];
             403: components["responses"]["403"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_recordings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The recordings that are kept, newest first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecordingList"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_recording: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A recording as asciicast v2. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-asciicast": string;
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            429: components["responses"]["429"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_recording: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Delete a recording. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            429: components["responses"]["429"];
             /** @description Something else went wrong. */
             default: {
                 headers: {
@@ -2863,6 +3851,424 @@ export interface operations {
             };
         };
     };
+    list_files: {
+        parameters: {
+            query: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+                path: string;
+                limit?: number;
+                after?: string | null;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What is in a folder. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Folder"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    write_file: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WriteBody"];
+            };
+        };
+        responses: {
+            /** @description Write a file, whole or not at all. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FileEntry"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_file: {
+        parameters: {
+            query: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+                path: string;
+                recursive?: boolean;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Delete a file, a link or a folder. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    download_file: {
+        parameters: {
+            query: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+                path: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One file of any size, as a download (single ranges too). */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    copy_file: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MoveBody"];
+            };
+        };
+        responses: {
+            /** @description Copy a file or folder, whole or not at all. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    make_folder: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FolderBody"];
+            };
+        };
+        responses: {
+            /** @description Make a folder. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FileEntry"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    read_file: {
+        parameters: {
+            query: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+                path: string;
+                offset?: number;
+                size?: number | null;
+                format?: "auto" | "text" | "base64";
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A file's content, or a piece of it; larger ones are downloaded. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FileContent"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rename_file: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MoveBody"];
+            };
+        };
+        responses: {
+            /** @description Rename or move a file or folder. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    stat_file: {
+        parameters: {
+            query: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+                path: string;
+                follow?: boolean;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One path. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FileEntry"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     attach_floating_ip: {
         parameters: {
             query?: {
@@ -3223,6 +4629,54 @@ export interface operations {
             };
         };
     };
+    open_terminal: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["NewTerminal"];
+            };
+        };
+        responses: {
+            /** @description Open a shell in a container; its bytes are at `/terminals/{id}/socket`. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TerminalReport"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_processes: {
         parameters: {
             query?: {
@@ -3245,6 +4699,54 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Processes"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_transfer: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TransferBody"];
+            };
+        };
+        responses: {
+            /** @description Begin an upload, whose bytes are sent then, or a download, whose bytes are fetched when it is ready. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TransferDetail"];
                 };
             };
             400: components["responses"]["400"];
@@ -3846,6 +5348,365 @@ export interface operations {
             };
             400: components["responses"]["400"];
             403: components["responses"]["403"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_terminals: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The terminals of this server. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TerminalList"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_terminal: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One terminal. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TerminalReport"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            429: components["responses"]["429"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    close_terminal: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description End a terminal's shell and forget it. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            429: components["responses"]["429"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    record_terminal: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Switch"];
+            };
+        };
+        responses: {
+            /** @description Begin or end to record what a terminal shows (never what is typed). */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TerminalReport"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            429: components["responses"]["429"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_transfers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All transfers of this server. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TransferList"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_transfer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One transfer, with the bytes received of each file. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TransferDetail"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            429: components["responses"]["429"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_transfer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Cancel a transfer at any moment, and forget it; nothing of it stays on either side. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            429: components["responses"]["429"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_transfer_content: {
+        parameters: {
+            query?: {
+                compression?: "deflated" | "stored";
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What a download has fetched: a file, or a ZIP. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            429: components["responses"]["429"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_transfer_content: {
+        parameters: {
+            query?: {
+                path?: string;
+                offset?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/octet-stream": string;
+            };
+        };
+        responses: {
+            /** @description Bytes of a file of an upload, from an offset. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TransferStatus"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            429: components["responses"]["429"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    resume_transfer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Try a failed transfer again; of an upload all bytes must be here. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TransferStatus"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            429: components["responses"]["429"];
             /** @description Something else went wrong. */
             default: {
                 headers: {
