@@ -37,6 +37,12 @@ class EdgeHandler(APIHandler):
         found: Services = self.settings["chi_edge_lab_services"]
         return found
 
+    async def prepare(self) -> None:  # type: ignore[override]
+        """Nobody who is not logged in comes further, whatever a handler does before its verb (streamed bodies)."""
+        await super().prepare()
+        if not self.current_user and self.request.method != "OPTIONS":
+            raise web.HTTPError(403)
+
     def call_for(self, path: dict[str, str]) -> Call:
         """The call that this request is; `path` holds the names of its path, unquoted by Tornado."""
         return Call(

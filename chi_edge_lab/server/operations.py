@@ -67,7 +67,7 @@ OPERATIONS: list[Operation] = []
 # (it is a model, it is nothing) -> type of an answer that names none
 _TYPES = {(True, False): "application/json", (False, True): "", (False, False): "application/octet-stream"}
 HANDLERS: list[tuple[str, Any]] = []  # (path, handler class) of what is no plain operation
-MESSAGES: list[type[BaseModel]] = []  # what sockets carry; in the document, and so in the TypeScript types
+MESSAGES: list[type[BaseModel]] = []  # what clients say to sockets; in the document, and so in the types
 
 
 def route(path: str, handler: Any) -> None:
@@ -76,7 +76,7 @@ def route(path: str, handler: Any) -> None:
 
 
 def messages(*models: type[BaseModel]) -> None:
-    """Put the models of a socket's messages in the document."""
+    """Put what a client says to a socket in the document."""
     MESSAGES.extend(one for one in models if one not in MESSAGES)
 
 

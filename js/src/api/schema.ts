@@ -1373,6 +1373,26 @@ export interface components {
             containers: components["schemas"]["Container"][];
         };
         /**
+         * ContainerRequest
+         * @description A request for a topic of one container.
+         */
+        ContainerRequest: {
+            /** Name */
+            name: string;
+            /**
+             * Project
+             * @default null
+             */
+            project: string | null;
+            /**
+             * Site
+             * @default default
+             */
+            site: string;
+            /** Uuid */
+            uuid: string;
+        };
+        /**
          * Draft
          * @description A container that somebody is still typing: any part of it may be missing.
          */
@@ -1462,6 +1482,26 @@ export interface components {
             started: number | null;
             /** Uuid */
             uuid: string;
+        };
+        /**
+         * ExecRequest
+         * @description Which command.
+         */
+        ExecRequest: {
+            /** Exec Id */
+            exec_id: string;
+            /** Name */
+            name: string;
+            /**
+             * Project
+             * @default null
+             */
+            project: string | null;
+            /**
+             * Site
+             * @default default
+             */
+            site: string;
         };
         /**
          * FieldProblem
@@ -2301,6 +2341,31 @@ export interface components {
             write_bytes: number | null;
         };
         /**
+         * StatsRequest
+         * @description `interval`: seconds between samples.
+         */
+        StatsRequest: {
+            /**
+             * Interval
+             * @default 2
+             */
+            interval: number;
+            /** Name */
+            name: string;
+            /**
+             * Project
+             * @default null
+             */
+            project: string | null;
+            /**
+             * Site
+             * @default default
+             */
+            site: string;
+            /** Uuid */
+            uuid: string;
+        };
+        /**
          * Status
          * @description How the extension does. `uptime` is in seconds; the rest are counts.
          */
@@ -2313,6 +2378,28 @@ export interface components {
             uptime: number;
             /** Version */
             version: string;
+        };
+        /**
+         * Subscribe
+         * @description Follow a topic, from `cursor` on if it is given.
+         */
+        Subscribe: {
+            /**
+             * Cursor
+             * @default null
+             */
+            cursor: string | null;
+            /** Id */
+            id: number;
+            /**
+             * Op
+             * @constant
+             */
+            op: "subscribe";
+            /** Topic */
+            topic: {
+                [key: string]: unknown;
+            };
         };
         /**
          * Switch
@@ -2371,6 +2458,24 @@ export interface components {
             user: string | null;
             /** Uuid */
             uuid: string;
+        };
+        /**
+         * TopicRequest
+         * @description What every request for a topic may say; topics of a container add its uuid, and so on.
+         */
+        TopicRequest: {
+            /** Name */
+            name: string;
+            /**
+             * Project
+             * @default null
+             */
+            project: string | null;
+            /**
+             * Site
+             * @default default
+             */
+            site: string;
         };
         /**
          * TransferBody
@@ -2518,6 +2623,19 @@ export interface components {
             state: "receiving" | "queued" | "sending" | "verifying" | "ready" | "done" | "failed" | "cancelled";
             /** Total */
             total: number | null;
+        };
+        /**
+         * Unsubscribe
+         * @description Follow it no more.
+         */
+        Unsubscribe: {
+            /** Id */
+            id: number;
+            /**
+             * Op
+             * @constant
+             */
+            op: "unsubscribe";
         };
         /**
          * UploadFile
@@ -2697,10 +2815,12 @@ export type Commit = components['schemas']['Commit'];
 export type Committed = components['schemas']['Committed'];
 export type Container = components['schemas']['Container'];
 export type ContainerList = components['schemas']['ContainerList'];
+export type ContainerRequest = components['schemas']['ContainerRequest'];
 export type Draft = components['schemas']['Draft'];
 export type DraftReport = components['schemas']['DraftReport'];
 export type ExecList = components['schemas']['ExecList'];
 export type ExecReport = components['schemas']['ExecReport'];
+export type ExecRequest = components['schemas']['ExecRequest'];
 export type FieldProblem = components['schemas']['FieldProblem'];
 export type FileContent = components['schemas']['FileContent'];
 export type FileEntry = components['schemas']['FileEntry'];
@@ -2740,14 +2860,18 @@ export type SiteDetail = components['schemas']['SiteDetail'];
 export type SiteEntry = components['schemas']['SiteEntry'];
 export type SiteList = components['schemas']['SiteList'];
 export type Stats = components['schemas']['Stats'];
+export type StatsRequest = components['schemas']['StatsRequest'];
 export type Status = components['schemas']['Status'];
+export type Subscribe = components['schemas']['Subscribe'];
 export type Switch = components['schemas']['Switch'];
 export type TerminalList = components['schemas']['TerminalList'];
 export type TerminalReport = components['schemas']['TerminalReport'];
+export type TopicRequest = components['schemas']['TopicRequest'];
 export type TransferBody = components['schemas']['TransferBody'];
 export type TransferDetail = components['schemas']['TransferDetail'];
 export type TransferList = components['schemas']['TransferList'];
 export type TransferStatus = components['schemas']['TransferStatus'];
+export type Unsubscribe = components['schemas']['Unsubscribe'];
 export type UploadFile = components['schemas']['UploadFile'];
 export type UsableReservation = components['schemas']['UsableReservation'];
 export type WriteBody = components['schemas']['WriteBody'];
