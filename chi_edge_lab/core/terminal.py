@@ -213,7 +213,7 @@ class Terminal:
                 self._ahead = bytes(seen)
                 return None
             seen += piece
-            found = ttys.find(word, seen)
+            found = ttys.find(word, bytes(seen))
             if found is not None:
                 self._tty, self._ahead = found
                 return self._ahead

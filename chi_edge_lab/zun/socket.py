@@ -265,7 +265,9 @@ class Socket:
         except (OSError, ValueError, websocket.WebSocketException) as problem:
             # ValueError: the selector's, when another thread has closed the socket
             reason = why(problem)
-        self._end(self._stripper.status or reason, lost=not self._stripper.status and reason != close_words(ENDED))
+        self._end(
+            self._stripper.status or reason, lost=not self._stripper.status and reason != close_words(ENDED)
+        )
         self._ws.shutdown()  # who does not call close() leaves no file open
 
     def _readable(self, selector: selectors.BaseSelector) -> bool:

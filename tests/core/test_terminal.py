@@ -43,7 +43,8 @@ def test_the_opening_line_is_not_shown(box: Box) -> None:
 
 def test_a_resize_reaches_a_running_program_and_types_nothing(box: Box) -> None:
     with Terminal(box.client, box.uuid) as terminal:
-        terminal.write("sh -c 'trap \"echo told\" WINCH;cat;echo $(stty size)'\n")
+        terminal.write("sh -c 'trap \"echo told\" WINCH;echo no$((1))w;cat;echo $(stty size)'\n")
+        terminal.read_until(b"no1w")
         terminal.write("half a li")
         terminal.read_until(b"half a li")
         terminal.resize(44, 132)
@@ -74,9 +75,9 @@ def test_closing_leaves_nothing_behind(box: Box) -> None:
     assert sessions(box, terminal.tty.pid) == []
 
 
-def test_what_was_started_with_nohup_goes_on(box: Box) -> None:
+def test_what_ignores_a_hangup_as_after_nohup_goes_on(box: Box) -> None:
     with Terminal(box.client, box.uuid) as terminal:
-        terminal.write("nohup sleep 4321 >/dev/null 2>&1 & \n")
+        terminal.write("sh -c 'trap \"\" HUP;exec sleep 4321 >/dev/null 2>&1' &\n")
         settled(terminal)
         assert terminal.tty is not None
         tty = terminal.tty
@@ -149,11 +150,13 @@ def test_a_user_of_the_container(box: Box) -> None:
 
 
 def test_an_image_without_sh(client: Client, new_container: New) -> None:
-    uuid = new_container(["/bin/busybox", "sh", "-c", "trap 'exit 0' TERM; while :; do /bin/busybox sleep 1; done"])
-    Box(client, uuid, "").sh("mkdir /keep;cp /bin/busybox /keep/box;rm /bin/sh /bin/ash;:")
+    uuid = new_container(
+        ["/bin/busybox", "sh", "-c", "trap 'exit 0' TERM; while :; do /bin/busybox sleep 1; done"]
+    )
+    Box(client, uuid, "").sh("mkdir /keep;cp /bin/busybox /keep/busybox;rm /bin/sh /bin/ash;:")
     with pytest.raises(NoShell, match="has no shell"):
         Terminal(client, uuid)
     if client.dialect.name == "docker":
-        with Terminal(client, uuid, command="/keep/box cat") as terminal:
+        with Terminal(client, uuid, command="/keep/busybox cat") as terminal:
             terminal.write("echo\n")
             terminal.read_until(b"echo\r\necho")
