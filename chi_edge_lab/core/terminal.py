@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import Self
 
-from chi_edge_lab.core import shell, ttys
+from chi_edge_lab.core import shell, terminal_end, ttys
 from chi_edge_lab.errors import EdgeLabError, InvalidState, NoShell, NotSupported, ServerError, SiteError
 
 if TYPE_CHECKING:
@@ -41,13 +41,13 @@ class Terminal:
         uuid: str,
         *,
         command: str = DEFAULT_SHELL,
-        user: str = "",
+        user: str | None = None,
         rows: int = 24,
         cols: int = 80,
     ) -> None:
         """Open the terminal; returns when its shell has answered (5 s at the most).
 
-        `user` is whose it is ("": the container's own). Raises NotSupported for a `command` or `user` where the
+        `user` is whose it is (None: the container's own). Raises NotSupported for a `command` or `user` where the
         site has only its own shell, NoShell, BadInput, and the client's errors.
         """
         self.client = client
@@ -69,9 +69,14 @@ class Terminal:
         self._open()
 
     @property
-    def tty(self) -> Tty | None:
-        """Where the shell runs in the container; None where it did not tell."""
-        return self._tty
+    def tty(self) -> str:
+        """The shell's tty in the container, such as /dev/pts/0; "" where it did not tell."""
+        return self._tty.path if self._tty else ""
+
+    @property
+    def pid(self) -> int:
+        """The shell's process in the container; 0 where it did not tell."""
+        return self._tty.pid if self._tty else 0
 
     def read(self, timeout: float | None = None) -> bytes:
         """The next bytes; b"" when the shell has ended. Raises TimeoutError after `timeout` seconds
@@ -120,6 +125,18 @@ class Terminal:
             ttys.resize(self.client, self.uuid, self._tty, self.rows, self.cols)
         else:
             self._socket.resize(self.rows, self.cols)
+
+    def verdict(self) -> str:
+        """Why reading has come to its end: a sentence where the shell has ended, "" where only the connection has.
+
+        Asks the site for the container. Raises the client's errors where it does not answer.
+        """
+        said = terminal_end.of_container(self.client, self.uuid, self.exit_code)
+        if said or self.lost:
+            return said
+        if self._tty is not None and self.exit_code is None and ttys.alive(self.client, self.uuid, self._tty):
+            return ""  # a proxy between hung up in all forms, and not the shell
+        return terminal_end.sentence(self.close_reason)
 
     def reattach(self) -> None:
         """Open a new shell after the connection was lost; the old one is ended. Raises as opening does."""
@@ -188,7 +205,7 @@ class Terminal:
             socket.send(ttys.typed(word, self.rows, self.cols))
             return socket
         try:
-            socket = self.client.open_exec(self.uuid, ttys.wrapped(word, self.command, self.user))
+            socket = self.client.open_exec(self.uuid, ttys.wrapped(word, self.command, self.user or ""))
         except ServerError:
             # what a proxy does whose `sh` is not there; a look through the API says whether it is that
             self._check_shell()

@@ -25,17 +25,21 @@ _TELL = (
     "(read -r s </proc/$$/stat;set -- ${{s##*) }};"
     "printf '\\033]7001;{word};%s;%s;%s\\007' \"$(tty||readlink /proc/self/fd/0)\" $$ ${{20}})2>/dev/null"
 )
-# HUP to the shell and all of its session, as a terminal that is closed does; then KILL to the shell and to what has
-# not ended, but for what ignores HUP: somebody started that with nohup so that it goes on
-_END = """pid=$1 born=$2
-look(){ s=;read -r s <$1/stat||return 1;set -- ${s##*) };state=$1 group=$3 session=$4 start=${20};[ "$state" != Z ];}
+_LOOK = """pid=$1 born=$2
+look(){ s=;read -r s <$1/stat||return 1;set -- ${s##*) };state=$1 group=$3 session=$4 front=$6 start=${20}
+[ "$state" != Z ];}
 here(){ look /proc/$pid&&[ "$start" = "$born" ];}
+exec 2>/dev/null
+"""
+# HUP to the shell and all of its session, as a terminal that is closed does; then KILL to the shell, to what runs in
+# front, and to what has not ended, but for what ignores HUP behind: somebody started that with nohup so that it goes on
+_END = """here||exit 0
+shown=$front
 mine(){ for d in /proc/[0-9]*;do
 look $d&&{ [ "$session" = $pid ]||[ "$group" = $pid ];}&&echo ${d#/proc/};done;}
-stubborn(){ while read -r name mask;do [ "$name" = SigIgn: ]&&case $mask in *[13579bdf])return 0;;esac
+stubborn(){ look /proc/$1&&[ "$group" = "$shown" ]&&return 1
+while read -r name mask;do [ "$name" = SigIgn: ]&&case $mask in *[13579bdf])return 0;;esac
 done </proc/$1/status;return 1;}
-exec 2>/dev/null
-here||exit 0
 all=$(mine);kill -HUP $all;kill -CONT $all
 i=0;while here&&[ $i -lt 10 ];do sleep 0.1||sleep 1;i=$((i+1));done
 here&&kill -KILL $pid
@@ -144,4 +148,9 @@ def end(client: Client, uuid: str, tty: Tty) -> bool:
 
     Returns whether it is gone. Raises the client's errors.
     """
-    return shell.run(client, uuid, _END, str(tty.pid), str(tty.born)).code == 0
+    return shell.run(client, uuid, _LOOK + _END, str(tty.pid), str(tty.born)).code == 0
+
+
+def alive(client: Client, uuid: str, tty: Tty) -> bool:
+    """Whether a shell is still there. Raises the client's errors."""
+    return shell.run(client, uuid, _LOOK + "here", str(tty.pid), str(tty.born)).code == 0

@@ -18,6 +18,7 @@ from tornado import web
 from chi_edge_lab import errors
 from chi_edge_lab.server.call import Call
 from chi_edge_lab.server.failures import Problem, problem_of, status_of
+from chi_edge_lab.server.feeds.containers import poke
 from chi_edge_lab.server.operations import IN_CALL, Operation, Payload
 from chi_edge_lab.server.services import Services
 
@@ -73,7 +74,9 @@ class EdgeHandler(APIHandler):
         self.set_status(status)
         self.set_header("Cache-Control", "no-store")
         if result is None:
-            self.finish()
+            self.update_api_activity()
+            self.clear_header("Content-Type")
+            web.RequestHandler.finish(self)  # Jupyter's own would say that nothing is JSON
         elif isinstance(result, Payload):
             self.set_header("X-Content-Type-Options", "nosniff")
             if result.file_name:
@@ -125,7 +128,7 @@ class EdgeHandler(APIHandler):
             self.fail(error)
         else:
             if operation.of_site and operation.method != "GET":
-                self.services.poke()
+                await poke(call)
             self.answer(result, operation.status)
 
 

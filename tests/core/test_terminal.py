@@ -25,6 +25,11 @@ def sessions(box: Box, pid: int) -> list[str]:
     return box.sh(script).decode().split()
 
 
+def shell_of(terminal: Terminal) -> ttys.Tty:
+    assert terminal._tty is not None
+    return terminal._tty
+
+
 def settled(terminal: Terminal) -> None:
     terminal.write("echo rea''dy\n")
     terminal.read_until(b"ready")
@@ -32,11 +37,11 @@ def settled(terminal: Terminal) -> None:
 
 def test_the_opening_line_is_not_shown(box: Box) -> None:
     with Terminal(box.client, box.uuid, rows=31, cols=99) as terminal:
-        assert terminal.tty is not None
-        assert terminal.tty.path.startswith("/dev/")
+        assert terminal.tty.startswith("/dev/")
+        assert terminal.pid
         terminal.write("echo $TERM-$(stty size)-$(tty)-$$\n")
-        seen = terminal.read_until(b"-%d\r\n" % terminal.tty.pid)
-        assert f"xterm-256color-31 99-{terminal.tty.path}-".encode() in seen
+        seen = terminal.read_until(b"-%d\r\n" % terminal.pid)
+        assert f"xterm-256color-31 99-{terminal.tty}-".encode() in seen
         assert b"7001" not in seen
         assert b"stty rows" not in seen
 
@@ -64,23 +69,21 @@ def test_sizes_are_clamped(asked: int, given: int) -> None:
 def test_closing_leaves_nothing_behind(box: Box) -> None:
     # neither the goodbye nor an interrupt ends this one
     terminal = Terminal(box.client, box.uuid)
-    assert terminal.tty is not None
-    terminal.write("sh -c 'trap \"\" INT QUIT; while :; do read x || sleep 0.2; done'\n")
+    terminal.write("sh -c 'trap \"\" INT QUIT HUP TERM; while :; do read x || sleep 0.2; done'\n")
     terminal.write("\n")
     deadline = time.monotonic() + 10
-    while len(sessions(box, terminal.tty.pid)) < 2 and time.monotonic() < deadline:
+    while len(sessions(box, terminal.pid)) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert len(sessions(box, terminal.tty.pid)) >= 2
+    assert len(sessions(box, terminal.pid)) >= 2
     terminal.close()
-    assert sessions(box, terminal.tty.pid) == []
+    assert sessions(box, terminal.pid) == []
 
 
 def test_what_ignores_a_hangup_as_after_nohup_goes_on(box: Box) -> None:
     with Terminal(box.client, box.uuid) as terminal:
         terminal.write("sh -c 'trap \"\" HUP;exec sleep 4321 >/dev/null 2>&1' &\n")
         settled(terminal)
-        assert terminal.tty is not None
-        tty = terminal.tty
+        tty = shell_of(terminal)
         assert ttys.end(box.client, box.uuid, tty)
     left = sessions(box, tty.pid)
     assert len(left) == 1
@@ -90,24 +93,24 @@ def test_what_ignores_a_hangup_as_after_nohup_goes_on(box: Box) -> None:
 
 def test_a_process_with_the_same_number_is_left_alone(box: Box) -> None:
     with Terminal(box.client, box.uuid) as terminal:
-        tty = terminal.tty
-        assert tty is not None
+        tty = shell_of(terminal)
         assert ttys.end(box.client, box.uuid, ttys.Tty(tty.path, tty.pid, tty.born + 1))
         settled(terminal)
 
 
 def test_a_lost_shell_is_ended_when_a_new_one_is_opened(box: Box) -> None:
     with Terminal(box.client, box.uuid) as terminal:
-        old = terminal.tty
-        assert old is not None
+        old = terminal.pid
+        assert old
         terminal._socket._ws.sock.shutdown(2)  # as when the network goes
         with pytest.raises(EOFError):
             terminal.read_until(b"never")
         assert terminal.lost
+        assert terminal.verdict() == "", "the shell may still be there"
         terminal.reattach()
         assert not terminal.lost
         settled(terminal)
-        assert sessions(box, old.pid) == []
+        assert sessions(box, old) == []
 
 
 def test_the_exit_code_and_why(box: Box) -> None:
@@ -117,7 +120,7 @@ def test_the_exit_code_and_why(box: Box) -> None:
         terminal.read_until(b"never")
     assert not terminal.lost
     assert terminal.exit_code == (3 if box.client.dialect.name == "k8s" else None)
-    assert "ended" in terminal.close_reason
+    assert "ended" in terminal.verdict()
     terminal.close()
 
 
@@ -130,7 +133,7 @@ def test_another_command_and_user(client: Client, new_container: New) -> None:
         return
     with Terminal(client, uuid, command="sh -c 'echo \"one two\" $0; exec cat' x") as terminal:
         terminal.read_until(b"one two x")
-        assert terminal.tty is not None
+        assert terminal.pid
     with pytest.raises(BadInput, match="no user"):
         Terminal(client, uuid, user="nemo")
     with pytest.raises(BadInput, match="not the name"):
