@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from chi_edge_lab.core.logs.lines import Stream, split_stamp, stamp_ns
@@ -57,17 +58,23 @@ def fetch(client: Client, uuid: str, asked: int, *, shrink: bool = False) -> Win
         errors.ReplyTooLong: even the last line alone is too large.
         errors.SiteError: as `Client.logs`.
     """
+    wanted, failed = asked, False
     while True:
         try:
-            text = client.logs(uuid, timestamps=True, tail=asked, limit=FETCH_BYTES)
+            window = window_of(client.logs(uuid, timestamps=True, tail=asked, limit=FETCH_BYTES), asked)
         except InvalidState:
             return None
         except (ReplyTooLong, ServerError) as problem:
-            if asked == 1 or not (shrink or isinstance(problem, ReplyTooLong)):
+            failed = isinstance(problem, ServerError)
+            if asked == 1 or not (shrink or not failed):
                 raise
             asked = max(1, asked // _SHRINK)
         else:
-            return window_of(text, asked)
+            break
+    if failed:  # is it the number of lines, or was the site ill for a moment?
+        with contextlib.suppress(ReplyTooLong, ServerError, InvalidState):
+            return window_of(client.logs(uuid, timestamps=True, tail=wanted, limit=FETCH_BYTES), wanted)
+    return window
 
 
 def streams_of(client: Client, uuid: str, lines: list[str]) -> list[Stream | None]:

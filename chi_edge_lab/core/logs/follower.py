@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from chi_edge_lab.core.logs.fetch import fetch, streams_of
@@ -31,6 +32,7 @@ _UNSURE_LARGEST = 5000  # lines asked for to tell equal lines with equal timesta
 POLL_FIRST, POLL_LONGEST = 0.1, 1.0  # seconds between polls, while lines come and when none have come for long
 _STATUS_EVERY = 0.5  # seconds between looks at whether the container has ended, when no lines come
 _SICK_POLLS = 30  # polls in a row that may fail before a follower gives up
+_SHRINK_AFTER = 6  # failures in a row after which less is asked for: maybe the site cannot send one of the lines
 _SICK_LONGEST = 15.0  # seconds between polls of a site that fails
 
 _ENDED = frozenset({"Stopped", "Error", "Dead", "Deleted"})
@@ -78,6 +80,7 @@ class Follower:
         self._stopped = False  # as the site said last
         self._status_at = 0.0
         self._failures = 0
+        self._ceiling = WINDOW_LARGEST  # lines that the site can send: one beyond them is too long, or not UTF-8
         self._busy = False  # the last poll gave lines
         self._held = ""  # an unfinished line
         self._given = ""  # an unfinished line that was given, as its container had ended
@@ -102,12 +105,11 @@ class Follower:
             self._failed(error)
             return []
         self.problem = None
-        unsent = self._failures > 0
         self._failures = 0
         if found is None:
             self._wait(lines=0)
             return []
-        return self._lines_of(*found, unsent=unsent)
+        return self._lines_of(*found)
 
     def _look_at_status(self) -> None:
         now = time.monotonic()
@@ -118,18 +120,26 @@ class Follower:
         self._status_at = now
 
     def _look_at_log(self) -> tuple[Window, list[str], Look] | None:
-        shrink = self._failures % 3 == 2  # noqa: PLR2004 - each try asks several times: not at every failure
-        window = fetch(self._client, self._uuid, self._asked, shrink=shrink)
+        # each such try asks several times, and a site that is only ill for a moment must not cost lines
+        shrink = self._failures >= _SHRINK_AFTER and self._failures % 3 == 0
+        asked = min(self._asked, self._ceiling)
+        window = fetch(self._client, self._uuid, asked, shrink=shrink)
+        if window is not None and window.asked < asked:
+            self._ceiling = window.asked
         while window is not None:
             lines = self._whole_lines(window)
             look = self._merger.look(lines, full=window.full)
-            asked = self._larger(window, lines, look)
-            if asked is None or (shrink and window.asked < self._asked):
+            more = self._larger(window, lines, look)
+            if more is None or window.asked == self._ceiling:
                 return window, lines, look
             try:
-                larger = fetch(self._client, self._uuid, asked)
-            except (ReplyTooLong, ServerError):
+                larger = fetch(self._client, self._uuid, more)
+            except ReplyTooLong:
                 larger = None
+            except ServerError:
+                if not shrink:
+                    raise
+                larger, self._ceiling = None, window.asked
             if larger is None or larger.asked <= window.asked:
                 return window, lines, look
             window = larger
@@ -163,26 +173,32 @@ class Follower:
                     return [*lines[:index], self._given, *([after] if after else []), *lines[index + 1 :]]
         return lines
 
-    def _lines_of(self, window: Window, lines: list[str], look: Look, *, unsent: bool) -> list[LogLine]:
+    def _lines_of(self, window: Window, lines: list[str], look: Look) -> list[LogLine]:
         held = self._held
+        after = lines[look.overlap] if len(lines) > look.overlap else window.rest
+        if held and after and look.joined and not after.startswith(held):
+            look = replace(look, joined=False, anew=True)  # all that was seen of that log was an unfinished line
         fresh = self._merger.take(lines, look, full=window.full)
-        self._held = window.rest
-        if window.rest and self._stopped:
-            self._given, self._held = window.rest, ""
+        self._held = window.rest or (held if not lines else "")
+        if self._held and self._stopped:
+            # with its pod a log may go in mid-line
+            fresh = fresh if window.rest else [*fresh, held]
+            self._given, self._held = self._held, ""
         if self._first:
             self._first = False
             fresh = self._beginning(fresh)
         found: list[LogLine] = []
-        if not look.joined and lines:
-            if held:
+        if not look.joined and (lines or window.rest):
+            if held and not any(line.startswith(held) for line in (*lines[:1], window.rest)):
                 found.append(self._line(held, None))  # its end is not to be had any more
-            mark = Incarnation if look.anew else Gap
-            found.append(mark("", ANEW if look.anew else UNSENT if unsent else LOST, self._number()))
+            found.append(self._mark(look))
         labels = streams_of(self._client, self._uuid, fresh)
         found += [self._line(line, label) for line, label in zip(fresh, labels, strict=True)]
         if self._stopped and not found and self._until_stopped:
             self.ended = True
         self._asked = max(WINDOW, min(2 * len(fresh) + WINDOW, WINDOW_LARGEST))
+        # what the site cannot send is by so many lines further back now
+        self._ceiling = min(self._ceiling + len(fresh), WINDOW_LARGEST)
         self._wait(lines=len(found))
         return found
 
@@ -199,6 +215,11 @@ class Follower:
         if self._tail is not None:
             lines = lines[-self._tail :] if self._tail else []
         return lines
+
+    def _mark(self, look: Look) -> LogLine:
+        if look.anew:
+            return Incarnation("", ANEW, self._number())
+        return Gap("", UNSENT if self._ceiling < WINDOW_LARGEST else LOST, self._number())
 
     def _line(self, raw: str, stream: Stream | None) -> LogLine:
         stamp, text = split_stamp(raw)

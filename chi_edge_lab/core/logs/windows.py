@@ -59,7 +59,7 @@ def _apart(line: str) -> tuple[list[str], int]:
     for found in _RECORD.finditer(line, begin):
         part = line[begin : found.start()]
         if _is_full_record(part):
-            current, begin, joins = current + part, found.end(), joins + 1
+            current, begin, joins, stamp = current + part, found.end(), joins + 1, found[1]
         elif part and found[1] > stamp:
             # A program's own stamp is not later than the one that the log puts before the line: this one begins the
             # first line after a restart, and the one before it had no newline.
