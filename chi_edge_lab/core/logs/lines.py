@@ -34,6 +34,7 @@ class LogLine:
     text: str
     seq: int = -1
     stream: Stream | None = None
+    level: str | None = None
 
     @property
     def time(self) -> datetime | None:
