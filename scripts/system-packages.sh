@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# Installs the system packages that the demo and the tests need and that are missing, through apt as root or with sudo.
+# system-packages.sh [dev]
+# Installs the system packages that the demo (with `dev`: the checks too) needs and that are missing, through apt as
+# root or with sudo.
 # Where it may not, it names them. Only a missing `venv` ends in failure: all else works in part without.
 set -euo pipefail
 
@@ -19,6 +21,10 @@ elif ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
     need "python$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv" "the virtual environment"
 fi
 command -v busybox >/dev/null || need busybox-static "the busybox image"
+if [ "${1:-}" = dev ]; then
+    command -v node >/dev/null || need nodejs "the TypeScript types"
+    command -v npm >/dev/null || need npm "the TypeScript types"
+fi
 
 if [ ${#missing[@]} -eq 0 ]; then
     exit 0

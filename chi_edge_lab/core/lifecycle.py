@@ -151,6 +151,29 @@ def delete(
     return True
 
 
+def ask(client: Client, uuid: str, action: str, *, grace: int = STOP_TIMEOUT) -> Container:
+    """Ask for start, stop, restart, pause or unpause and return at once, with the container as it was then.
+
+    Nothing is asked of a container that is there already (a double click). Raises NotSupported before any request,
+    InvalidState with the site's sentence, and the client's errors.
+    """
+    calls: dict[str, tuple[Callable[[str], object], frozenset[str]]] = {
+        "start": (client.start, _RUNNING),
+        "stop": (lambda one: client.stop(one, timeout=_whole_seconds(grace)), _STOPPED),
+        "restart": (lambda one: client.restart(one, timeout=_whole_seconds(grace)), frozenset()),
+        "pause": (client.pause, frozenset({"Paused"})),
+        "unpause": (client.unpause, _RUNNING),
+    }
+    if action not in calls:
+        raise BadInput(f"There is no action {action!r}; there are {', '.join(calls)}.")
+    client.dialect.require(action)
+    call, wanted = calls[action]
+    container = client.get_container(uuid)
+    if container.status not in wanted or container.task_state:
+        call(uuid)
+    return container
+
+
 def _change(
     client: Client,
     uuid: str,

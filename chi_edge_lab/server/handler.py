@@ -73,7 +73,9 @@ class EdgeHandler(APIHandler):
         self.set_status(status)
         self.set_header("Cache-Control", "no-store")
         if result is None:
-            self.finish()
+            self.update_api_activity()
+            self.clear_header("Content-Type")
+            web.RequestHandler.finish(self)  # Jupyter's own would say that nothing is JSON
         elif isinstance(result, Payload):
             self.set_header("X-Content-Type-Options", "nosniff")
             if result.file_name:
@@ -124,6 +126,8 @@ class EdgeHandler(APIHandler):
         except Exception as error:  # noqa: BLE001 - the one place where errors become answers
             self.fail(error)
         else:
+            if operation.of_site and operation.method != "GET":
+                self.services.poke()
             self.answer(result, operation.status)
 
 

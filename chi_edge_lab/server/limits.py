@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from traitlets import Float, Int
+from traitlets import Float, Int, List, Unicode
 from traitlets.config import Configurable
 
 
@@ -45,6 +45,10 @@ class EdgeLabLimits(Configurable):
     feeds = Int(200, min=1, help="Feeds (sites watched, logs followed, ...) at a time.").tag(config=True)
     subscriptions = Int(100, min=1, help="Subscriptions of one event socket at a time.").tag(config=True)
 
+    allowed_sites = List(
+        Unicode(), help="Names of the sites that may be used. Empty: every one that is known."
+    ).tag(config=True)
+
     # -- terminals
 
     # -- transfers
@@ -52,3 +56,12 @@ class EdgeLabLimits(Configurable):
     # -- logs
 
     # -- execs
+
+    execs = Int(
+        20, min=1, help="Long commands at a time, with those that have ended and are not forgotten."
+    ).tag(config=True)
+    exec_output = Int(
+        4 << 20,
+        min=4096,
+        help="Characters kept of a long command's output; what comes before is dropped, and said.",
+    ).tag(config=True)

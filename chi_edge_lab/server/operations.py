@@ -65,11 +65,17 @@ class Operation:
 
 OPERATIONS: list[Operation] = []
 HANDLERS: list[tuple[str, Any]] = []  # (path, handler class) of what is no plain operation
+MESSAGES: list[type[BaseModel]] = []  # what sockets carry; in the document, and so in the TypeScript types
 
 
 def route(path: str, handler: Any) -> None:
     """Let a handler class of its own answer a path: streams and sockets."""
     HANDLERS.append((path, handler))
+
+
+def messages(*models: type[BaseModel]) -> None:
+    """Put the models of a socket's messages in the document."""
+    MESSAGES.extend(one for one in models if one not in MESSAGES)
 
 
 def path_names(path: str) -> tuple[str, ...]:
@@ -100,7 +106,7 @@ def operation(
                 tag=function.__module__.rpartition(".")[2],
                 status=status or (204 if nothing else 200),
                 query=hints.get("query"), body=hints.get("body"), reply=reply,
-                reply_type=reply_type or ("application/json" if reply else "application/octet-stream"),
+                reply_type=reply_type or ("application/json" if reply else "" if nothing else "application/octet-stream"),
                 path_names=names,
             )
         )  # fmt: skip

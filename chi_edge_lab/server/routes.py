@@ -12,8 +12,8 @@ from chi_edge_lab.server.handler import handler_for
 from chi_edge_lab.server.operations import HANDLERS, OPERATIONS, PATTERNS, Operation
 
 PREFIX = r"/chi-edge-lab/api"
-# the modules, besides those of `api`, that enter handlers of their own
-_STREAMING = ("feeds.socket", "terminals.socket", "transfers.streams")
+# the modules, besides those of `api`, that enter handlers or topics of their own
+_STREAMING = ("feeds.containers", "feeds.socket", "terminals.socket", "transfers.streams")
 
 
 def load_operations() -> list[Operation]:

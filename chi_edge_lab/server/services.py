@@ -8,6 +8,7 @@ from typing import Any
 
 from chi_edge_lab.server.audit import Audit
 from chi_edge_lab.server.execs import Execs
+from chi_edge_lab.server.feeds.containers import Watcher
 from chi_edge_lab.server.feeds.hub import Hub
 from chi_edge_lab.server.limits import EdgeLabLimits
 from chi_edge_lab.server.logs import Logs
@@ -26,9 +27,10 @@ class Services:
         self.started = time.monotonic()
         self.calls = Workers("calls", limits.call_threads, limits.waiting_calls)
         self.polls = Workers("polls", limits.poll_threads, 10 * limits.feeds)
-        self.sites = SiteClients()
+        self.sites = SiteClients(limits.allowed_sites)
         self.audit = Audit(event_logger)
         self.hub = Hub(self)
+        self.sockets: set[Any] = set()  # open event sockets
         self.logs = Logs(self)
         self.execs = Execs(self)
         self.terminals = Terminals(self)
@@ -36,10 +38,19 @@ class Services:
 
     async def start(self) -> None:
         """Begin what runs by itself: cleaning up after a server that was killed."""
+        self.audit.start()
         await self.transfers.start()
+
+    def poke(self) -> None:
+        """Something was asked of a site: whoever watches looks at once."""
+        for producer in self.hub.producers():
+            if isinstance(producer, Watcher):
+                producer.poke()
 
     async def stop(self) -> None:
         """End feeds, terminals, transfers and threads; nothing is left running."""
+        for socket in tuple(self.sockets):
+            socket.close(1001, "the Jupyter server stops")
         await self.transfers.stop()
         await self.terminals.stop()
         await self.execs.stop()

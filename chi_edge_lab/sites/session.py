@@ -176,6 +176,16 @@ class Login:
             self.session.auth.invalidate()
             self.session.get_token()
 
+    def projects(self) -> list[str]:
+        """Names of the projects that the user may log in to, as Keystone tells them; raises as `check` does."""
+        url = f"{self.auth_url.rstrip('/')}/auth/projects"
+        with self._explained():
+            reply = self.session.get(url, authenticated=True).json()
+        found = reply.get("projects") if isinstance(reply, dict) else None
+        return sorted(
+            {str(one.get("name")) for one in found or [] if isinstance(one, dict) and one.get("name")}
+        )
+
     def regions(self) -> dict[str, list[str]]:
         """Service types of each region of the catalogue."""
         with self._explained():

@@ -14,6 +14,9 @@ import pytest
 from tornado.httpclient import HTTPClientError
 
 from chi_edge_lab import sites
+from chi_edge_lab.core import create, lifecycle
+from chi_edge_lab.zun import Client, client_for
+from tests.boxes import IDLE
 from tests.localsite import clean_environment, site_command
 
 PROFILES = {"local": "chi-edge", "local-zun": "zun"}
@@ -81,3 +84,24 @@ def site(request: pytest.FixtureRequest) -> str:
 def unique() -> str:
     """A name for a container that no other test has."""
     return f"s-{uuid.uuid4().hex[:10]}"
+
+
+@pytest.fixture
+def site_client(site: str) -> Client:
+    """A client of `site`, for what a test prepares or looks at beside the server."""
+    return client_for(sites.login(site))
+
+
+@pytest.fixture
+def container(site_client: Client, unique: str) -> Iterator[str]:
+    """The uuid of a running container on `site`."""
+    made = create.create(
+        site_client,
+        name=unique,
+        image="busybox",
+        command=IDLE,
+        environment={"PASSWORD": "hunter2"},
+        timeout=60,
+    )
+    yield made.uuid
+    lifecycle.delete(site_client, made.uuid)

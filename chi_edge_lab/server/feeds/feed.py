@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,14 +22,18 @@ def encoded(kind: str, cursor: str, data: Mapping[str, Any]) -> bytes:
 class Feed:
     """Messages about one topic. Used on the loop only.
 
-    `snapshot` gives the state that messages go on from; None where the messages themselves are all there is (then
-    a new reader gets those that are kept).
+    `snapshot` gives the state that messages go on from, in one or more parts; None where the messages themselves are
+    all there is (then a new reader gets those that are kept).
     """
 
     def __init__(
-        self, *, entries: int, size: int, snapshot: Callable[[], Mapping[str, Any]] | None = None
+        self, *, entries: int, size: int, snapshot: Callable[[], Iterable[Mapping[str, Any]]] | None = None
     ) -> None:
         self._snapshot = snapshot
+        self._encoded: tuple[int, list[bytes]] = (
+            -1,
+            [],
+        )  # the snapshot that messages from a number on go on from
         self._entries = entries
         self._size = size
         self._ring: deque[bytes] = deque()
@@ -84,7 +88,12 @@ class Feed:
         """What a new reader gets first, and the number it goes on with."""
         if self._snapshot is None:
             return [], self._first
-        return [encoded("snapshot", self.cursor(self.next), self._snapshot())], self.next
+        if self._encoded[0] != self.next:
+            *parts, last = self._snapshot()
+            # who has not got the last part has nothing to go on from: no cursor
+            messages = [encoded("snapshot", "", part) for part in parts]
+            self._encoded = self.next, [*messages, encoded("snapshot", self.cursor(self.next), last)]
+        return self._encoded[1], self.next
 
     def message(self, number: int) -> bytes | None:
         """A message by number; None where it is no longer kept."""
@@ -114,7 +123,7 @@ class Reader:
 
     def _begin_anew(self, *, gap: bool) -> None:
         first, number = self.feed.start()
-        notice = [encoded("gap", self.feed.cursor(number if not first else self._next), {})] if gap else []
+        notice = [encoded("gap", "" if first else self.feed.cursor(number), {})] if gap else []
         self._pending, self._next = [*notice, *first], number
 
     def take(self, size: int) -> list[bytes]:

@@ -61,6 +61,10 @@ class Hub:
         held.readers += 1
         return Lease(self, key, held.producer)
 
+    def producers(self) -> list[Producer]:
+        """All that run."""
+        return [held.producer for held in self._held.values()]
+
     def known(self, key: Hashable) -> Producer | None:
         """The producer of a key, where one runs."""
         held = self._held.get(key)
