@@ -67,7 +67,9 @@ class GrowingLog:
     def get_container(self, uuid: str) -> Any:
         return SimpleNamespace(status=self.status)
 
-    def logs(self, uuid: str, *, tail: int, timestamps: bool = True, since: str | None = None, **query: Any) -> str:
+    def logs(
+        self, uuid: str, *, tail: int, timestamps: bool = True, since: str | None = None, **query: Any
+    ) -> str:
         assert timestamps
         if query.get("stdout", True):
             self.requests.append(tail)

@@ -149,7 +149,7 @@ async def test_the_topic_follows_through_a_restart_to_the_end(
         await blocking(lifecycle.restart, client, uuid)
         await events.until(1, last_is("ERROR it broke"), 40)
         again = [line for message in events.messages[1] for line in message["data"].get("lines", [])]
-        assert [text for text in texts(again) if text.startswith("line")][0] == "line 1"
+        assert next(text for text in texts(again) if text.startswith("line")) == "line 1"
         assert len([text for text in texts(again) if text.startswith("line ")]) == LINES
         assert [line[5] for line in again].count("incarnation") == (0 if site == "local-zun" else 1)
 

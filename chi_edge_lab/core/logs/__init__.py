@@ -18,6 +18,7 @@ from chi_edge_lab.core.logs.lines import (
     stamp_ns,
 )
 from chi_edge_lab.core.logs.merge import Merger
+from chi_edge_lab.core.logs.stream import LogStream, to_dataframe
 
 __all__ = [
     "SNAPSHOT_LINES",
@@ -27,6 +28,7 @@ __all__ = [
     "Gap",
     "Incarnation",
     "LogLine",
+    "LogStream",
     "Merger",
     "Stream",
     "follow",
@@ -35,4 +37,5 @@ __all__ = [
     "snapshot",
     "split_lines",
     "stamp_ns",
+    "to_dataframe",
 ]

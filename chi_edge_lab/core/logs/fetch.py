@@ -62,7 +62,7 @@ def fetch(client: Client, uuid: str, asked: int, *, shrink: bool = False) -> Win
     while True:
         try:
             window = window_of(client.logs(uuid, timestamps=True, tail=asked, limit=FETCH_BYTES), asked)
-        except InvalidState:
+        except InvalidState:  # noqa: PERF203 - a retry loop
             return None
         except (ReplyTooLong, ServerError) as problem:
             failed = isinstance(problem, ServerError)
@@ -107,5 +107,3 @@ def streams_of(client: Client, uuid: str, lines: list[str]) -> list[Stream | Non
         return unknown
     errors = {*window.lines, window.rest}
     return ["stderr" if line in errors else "stdout" for line in lines]
-
-

@@ -29,10 +29,15 @@ if TYPE_CHECKING:
 WINDOW = 200  # lines asked for at each poll at least
 WINDOW_LARGEST = 100_000  # lines asked for when they come faster: a second of the fastest log we know of
 _UNSURE_LARGEST = 5000  # lines asked for to tell equal lines with equal timestamps apart
-POLL_FIRST, POLL_LONGEST = 0.1, 1.0  # seconds between polls, while lines come and when none have come for long
+POLL_FIRST, POLL_LONGEST = (
+    0.1,
+    1.0,
+)  # seconds between polls, while lines come and when none have come for long
 _STATUS_EVERY = 0.5  # seconds between looks at whether the container has ended, when no lines come
 _SICK_POLLS = 30  # polls in a row that may fail before a follower gives up
-_SHRINK_AFTER = 6  # failures in a row after which less is asked for: maybe the site cannot send one of the lines
+_SHRINK_AFTER = (
+    6  # failures in a row after which less is asked for: maybe the site cannot send one of the lines
+)
 _SICK_LONGEST = 15.0  # seconds between polls of a site that fails
 
 _ENDED = frozenset({"Stopped", "Error", "Dead", "Deleted"})
@@ -80,7 +85,9 @@ class Follower:
         self._stopped = False  # as the site said last
         self._status_at = 0.0
         self._failures = 0
-        self._ceiling = WINDOW_LARGEST  # lines that the site can send: one beyond them is too long, or not UTF-8
+        self._ceiling = (
+            WINDOW_LARGEST  # lines that the site can send: one beyond them is too long, or not UTF-8
+        )
         self._busy = False  # the last poll gave lines
         self._held = ""  # an unfinished line
         self._given = ""  # an unfinished line that was given, as its container had ended
@@ -177,7 +184,9 @@ class Follower:
         held = self._held
         after = lines[look.overlap] if len(lines) > look.overlap else window.rest
         if held and after and look.joined and not after.startswith(held):
-            look = replace(look, joined=False, anew=True)  # all that was seen of that log was an unfinished line
+            look = replace(
+                look, joined=False, anew=True
+            )  # all that was seen of that log was an unfinished line
         fresh = self._merger.take(lines, look, full=window.full)
         self._held = window.rest or (held if not lines else "")
         if self._held and self._stopped:

@@ -31,7 +31,8 @@ _UPPER = re.compile(rf"(?<![\w./-])({_NAMES.upper()})(?![\w./-])")
 _MARKED = re.compile(rf"[\[(<|]\s*({_NAMES})\s*[\])>|]|^\W*({_NAMES})\s?:", re.IGNORECASE)
 _KLOG = re.compile(r"([DIWEF])\d{4} \d\d:\d\d:\d\d")  # Kubernetes' own
 _EXCEPTION = re.compile(
-    r"Traceback \(most recent call last\)|(?:[\w$]+\.)*[A-Z]\w*(?:Error|Exception)\b(?::|$)|Exception in thread|Caused by: "
+    r"Traceback \(most recent call last\)|(?:[\w$]+\.)*[A-Z]\w*(?:Error|Exception)\b(?::|$)"
+    r"|Exception in thread|Caused by: "
 )
 _PANIC = re.compile(r"panic: |fatal error: |Segmentation fault|Killed$")
 

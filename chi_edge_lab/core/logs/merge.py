@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-KEEP = 5000  # lines remembered (as hashes): a window may begin before them, but must end after their beginning
+KEEP = (
+    5000  # lines remembered (as hashes): a window may begin before them, but must end after their beginning
+)
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,9 @@ class Merger:
         if not self._started or not window:
             return Look(0)
         if not self._seen:
-            return Look(0, joined=not full)  # it was empty, and this is all or only the end of what came since
+            return Look(
+                0, joined=not full
+            )  # it was empty, and this is all or only the end of what came since
         keys = [hash(line) for line in window]
         if self._whole and not full and keys[: len(self._seen)] == self._seen:
             return Look(len(self._seen))

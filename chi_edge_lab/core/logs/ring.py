@@ -16,7 +16,9 @@ from chi_edge_lab.core.logs.traces import Grouper
 RING_BYTES = 128 << 20  # where nobody names a limit: about a million lines
 PAGE_BYTES = 8 << 20  # of lines in one page: eight of the longest
 _SEGMENTS = 16  # in a full ring: a sixteenth of it falls off at a time
-_SEGMENT_LARGEST = 4 << 20  # bytes; a search holds Python's lock while it goes through one (some milliseconds)
+_SEGMENT_LARGEST = (
+    4 << 20
+)  # bytes; a search holds Python's lock while it goes through one (some milliseconds)
 _SEGMENT_SMALLEST = 64 << 10
 
 
@@ -91,7 +93,7 @@ class Ring:
         full.close()
         segments = [*self._segments, Segment(self._directory, full.end, new=True)]
         size = sum(segment.size for segment in segments)
-        while size > self._limit - self._segment_bytes and len(segments) > 2:  # noqa: PLR2004 - one full, one new
+        while size > self._limit - self._segment_bytes and len(segments) > 2:  # one full, one new
             oldest = segments.pop(0)
             size -= oldest.size
             oldest.remove()
@@ -156,7 +158,9 @@ def merged(*logs: Iterable[LogLine]) -> Iterator[tuple[int, LogLine]]:
 
     The lines of one log keep their order: one whose clock went back counts as of the time of the one before it.
     """
-    yield from ((log, line) for _, log, line in merge(*(_timed(number, log) for number, log in enumerate(logs))))
+    yield from (
+        (log, line) for _, log, line in merge(*(_timed(number, log) for number, log in enumerate(logs)))
+    )
 
 
 def _timed(number: int, log: Iterable[LogLine]) -> Iterator[tuple[tuple[int, int, int], int, LogLine]]:

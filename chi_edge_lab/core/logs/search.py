@@ -38,7 +38,9 @@ class Query:
 
     def __post_init__(self) -> None:
         if len(self.text) > QUERY_LONGEST:
-            raise BadInput(f"What is searched for has {len(self.text)} characters; {QUERY_LONGEST} is the most.")
+            raise BadInput(
+                f"What is searched for has {len(self.text)} characters; {QUERY_LONGEST} is the most."
+            )
         unknown = sorted(set(self.levels) - set(LEVELS))
         if unknown:
             raise BadInput(f"{unknown[0]!r} is not a level.", hint=f"Levels are {', '.join(LEVELS)}.")

@@ -1,7 +1,7 @@
 """One piece of a ring: a file of text and a file that says where its lines are.
 
-`N.text` holds the lines (UTF-8, a newline behind each), so that it can be searched as it is. `N.index` holds a record of
-16 bytes for each: where it begins, its kind, stream and level, its time. N is the number of the first line. The text
+`N.text` holds the lines (UTF-8, a newline behind each), so that it can be searched as it is. `N.index` holds a record
+of 16 bytes for each: where it begins, its kind, stream and level, its time. N is the number of the first line. The text
 is written first: after a kill -9 the index may know less than the text, never more than is there.
 """
 
@@ -90,7 +90,9 @@ class Segment:
             time_ns = NO_TIME if time_ns is None else time_ns
             self.latest = max(self.latest, time_ns)
             records.append(
-                RECORD.pack(at, _KIND_CODES[type(line)], _STREAM_CODES[line.stream], _LEVEL_CODES[level], time_ns)
+                RECORD.pack(
+                    at, _KIND_CODES[type(line)], _STREAM_CODES[line.stream], _LEVEL_CODES[level], time_ns
+                )
             )
             texts.append(text)
             at += len(text)
@@ -148,7 +150,9 @@ class Segment:
                 _STREAMS[stream],
                 _LEVEL_NAMES[level],
             )
-            for number, ((at, kind, stream, level, time_ns), end) in enumerate(zip(records, ends, strict=True))
+            for number, ((at, kind, stream, level, time_ns), end) in enumerate(
+                zip(records, ends, strict=True)
+            )
         ]
 
     def close(self) -> None:

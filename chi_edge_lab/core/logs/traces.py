@@ -15,7 +15,9 @@ _CONTINUES = re.compile(
 )
 _PYTHON = "Traceback (most recent call last):"
 # the last line of a Python trace is not indented, and the lines of Go's have its functions at the margin
-_PYTHON_END = re.compile(r"(?:[A-Za-z_][\w.]*\.)?[A-Za-z_]\w*(?:Error|Exception|Interrupt|Exit|Warning|Iteration|Group)\b|[\w.]+: ")
+_PYTHON_END = re.compile(
+    r"(?:[A-Za-z_][\w.]*\.)?[A-Za-z_]\w*(?:Error|Exception|Interrupt|Exit|Warning|Iteration|Group)\b|[\w.]+: "
+)
 _GO_START = re.compile(r"panic: |fatal error: |goroutine \d+ \[")
 _GO_FRAME = re.compile(r"[\w./*()\-]+\([^)]*\)$|main\.|runtime\.|created by ")
 

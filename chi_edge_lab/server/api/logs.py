@@ -166,7 +166,7 @@ class LogDownload(EdgeHandler):
     """Streams a ring as text."""
 
     @web.authenticated
-    @authorized("read", resource=RESOURCE)
+    @authorized("read", resource=RESOURCE)  # type: ignore[untyped-decorator]
     async def get(self, **path: str) -> None:
         """Send the lines that are there now, a piece at a time."""
         try:

@@ -10,8 +10,8 @@ from chi_edge_lab.core.logs import Gap, Incarnation, LogLine
 from chi_edge_lab.server.failures import Problem
 from chi_edge_lab.server.operations import messages
 
-# number, RFC 3339 time (""), "stdout" or "stderr" where the site tells, text (with its terminal sequences), index of the
-# container, and what it is: a level, "gap" (lines are missing here), "incarnation" (the log begins anew) or null
+# number, RFC 3339 time (""), "stdout" or "stderr" where the site tells, text (with its terminal sequences), index of
+# the container, and what it is: a level, "gap" (lines are missing here), "incarnation" (the log begins anew) or null
 Line = tuple[int, str, str | None, str, int, str | None]
 
 MESSAGE_LINES, MESSAGE_CHARACTERS = 1000, 128 << 10  # of one message: two fit in a frame of the event socket
@@ -41,9 +41,7 @@ messages(LogLines, LogState)
 
 def line_of(line: LogLine, container: int = 0, *, timestamp: bool = True) -> Line:
     """A line as it travels."""
-    kind = (
-        "gap" if isinstance(line, Gap) else "incarnation" if isinstance(line, Incarnation) else line.level
-    )
+    kind = "gap" if isinstance(line, Gap) else "incarnation" if isinstance(line, Incarnation) else line.level
     return (line.seq, line.stamp if timestamp else "", line.stream, line.text, container, kind)
 
 
