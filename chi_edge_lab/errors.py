@@ -79,9 +79,13 @@ class LocalSiteError(LoginError):
 
 
 class SiteError(EdgeLabError):
-    """The site answered with an error. `http_status` is its HTTP status (None when there was no answer)."""
+    """The site answered with an error. `http_status` is its HTTP status (None when there was no answer).
+
+    `retry_after` is in seconds, None where the site gave none.
+    """
 
     code = "site"
+    retry_after: float | None = None
 
     def __init__(
         self, message: str, *, hint: str = "", request_id: str | None = None, http_status: int | None = None
@@ -139,7 +143,7 @@ class InvalidState(Conflict):
 
 
 class TooManyRequests(SiteError):
-    """429. `retry_after` is in seconds, None where the site gave none."""
+    """429: too often."""
 
     code = "too-many-requests"
 
@@ -208,6 +212,12 @@ class FileError(EdgeLabError, OSError):
     """A path in a container or here cannot be listed, read or written."""
 
     code = "file"
+
+
+class FileChanged(FileError):
+    """A file is not what the caller believes it to be; nothing was written."""
+
+    code = "file-changed"
 
 
 class NoShell(FileError):

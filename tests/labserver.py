@@ -70,7 +70,14 @@ class LabServer:
             if self.process.poll() is not None or time.monotonic() > until:
                 raise AssertionError(f"the Jupyter server did not start:\n{self.log[-3000:]}")
             time.sleep(0.05)
-        self.api("GET", "status")
+        while True:  # the file is there a moment before the port
+            try:
+                self.api("GET", "status")
+                return
+            except urllib.error.URLError:
+                if self.process.poll() is not None or time.monotonic() > until:
+                    raise
+                time.sleep(0.05)
 
     def request(
         self, method: str, path: str, body: bytes | None = None, timeout: float = 60.0

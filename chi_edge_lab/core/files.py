@@ -1,4 +1,4 @@
-"""Files in a container: list, stat, read, write, make, rename, delete, through exec with a POSIX `sh`.
+"""Files in a container: list, stat, read, write, make, rename, copy, delete, through exec with a POSIX `sh`.
 
 Paths are str (any bytes, with surrogateescape) and never interpreted; relative ones are of the container's
 working directory. Every function raises BadInput (a path that cannot be one), FileError with a sentence,
@@ -7,14 +7,18 @@ NoShell, InvalidState (the container does not run), ExecTimeout and the client's
 
 from __future__ import annotations
 
+import heapq
+import secrets
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from chi_edge_lab.core import bulk, listing, paths, scripts, shell
 from chi_edge_lab.core.listing import Entry
+from chi_edge_lab.core.localtree import TEMPORARY
 from chi_edge_lab.core.progress import Cancel
 from chi_edge_lab.core.shell import Reply
-from chi_edge_lab.errors import BadInput, FileError
+from chi_edge_lab.errors import BadInput, EdgeLabError, FileChanged, FileError
 
 if TYPE_CHECKING:
     from chi_edge_lab.zun import Client
@@ -164,9 +168,19 @@ def read(client: Client, uuid: str, path: str, *, offset: int = 0, size: int | N
     return bytes(collected)
 
 
-def write(client: Client, uuid: str, path: str, data: bytes | str, *, mode: int | None = None) -> None:
+def write(
+    client: Client,
+    uuid: str,
+    path: str,
+    data: bytes | str,
+    *,
+    mode: int | None = None,
+    if_mtime: int | None = None,
+    if_size: int | None = None,
+) -> None:
     """Write a file whole or not at all; text is UTF-8. A link is written through; an existing file keeps
-    its mode unless one is given.
+    its mode unless one is given. With `if_mtime` (seconds) or `if_size` (bytes) FileChanged is raised when the file
+    is another by now.
     """
     from chi_edge_lab.core import transfer  # which reads listings with this module
 
@@ -180,10 +194,23 @@ def write(client: Client, uuid: str, path: str, data: bytes | str, *, mode: int 
                 code = scripts.IS_DIRECTORY if entry.kind == "directory" else scripts.SPECIAL
                 scripts.check(Reply(b"", code), raw, "write")
             mode = entry.mode if entry.mode is not None else mode
+    if if_mtime is not None or if_size is not None:
+        _unchanged(client, uuid, raw, if_mtime, if_size)
     folder, _, name = raw.rpartition(b"/")
     transfer.upload_bytes(
         client, uuid, content, paths.to_text(folder or b"/"), paths.to_text(name), mode=mode
     )
+
+
+def _unchanged(client: Client, uuid: str, raw: bytes, mtime: int | None, size: int | None) -> None:
+    if exists(client, uuid, paths.to_text(raw)):
+        found = stat(client, uuid, paths.to_text(raw))
+        if (mtime is None or found.mtime == mtime) and (size is None or found.size == size):
+            return
+        state = "was changed in the container since you opened it"
+    else:
+        state = "is no longer in the container"
+    raise FileChanged(f"{paths.shown(raw)} {state}.", hint="Load it again, or save under another name.")
 
 
 def make_directory(client: Client, uuid: str, path: str, *, parents: bool = False) -> None:
@@ -200,6 +227,62 @@ def rename(client: Client, uuid: str, old: str, new: str, *, replace: bool = Fal
     _not_root(raw, "renamed")
     reply = shell.run(client, uuid, scripts.RENAME, raw, target, "y" if replace else "")
     scripts.check(reply, target if reply.code == scripts.EXISTS else raw, "rename")
+
+
+def copy(
+    client: Client, uuid: str, old: str, new: str, *, replace: bool = False, cancel: Cancel | None = None
+) -> None:
+    """Copy a file, a link (as a link) or a folder with all that is in it, whole or not at all. An existing file is
+    replaced with `replace`, an existing folder never.
+    """
+    raw, target = paths.checked(old), paths.checked(new)
+    _not_root(target, "a copy")
+    token = f"{TEMPORARY}{secrets.token_hex(8)}"
+    try:
+        reply = bulk.run(
+            client, uuid, scripts.COPY, raw, target, "y" if replace else "", token, cancel=cancel
+        )
+    except BaseException:
+        with suppress(EdgeLabError):  # the script cleans up itself where it is told of its end
+            shell.run(
+                client, uuid, 'rm -rf -- "$1"', paths.join(target.rpartition(b"/")[0] or b"/", token.encode())
+            )
+        raise
+    scripts.check(
+        reply, target if reply.code in {scripts.EXISTS, scripts.NO_FOLDER, scripts.INSIDE} else raw, "copy"
+    )
+
+
+def checksum(
+    client: Client, uuid: str, raw: bytes, *, offset: int = 0, size: int, cancel: Cancel | None = None
+) -> str | None:
+    """sha256 of `size` bytes of a file as the container computes it; None where the image has no tool for it.
+    `raw` is a checked path.
+    """
+    reply = bulk.run(client, uuid, scripts.CHECKSUM, raw, str(offset + 1), str(size), cancel=cancel)
+    if reply.code == scripts.NO_TOOL:
+        return None
+    return scripts.check(reply, raw, "read").output.strip().decode("ascii", "replace")
+
+
+def page(
+    client: Client, uuid: str, path: str, *, limit: int, after: str | None = None
+) -> tuple[list[Entry], int]:
+    """Up to `limit` entries of a directory, by name, whose names come after `after`, and how many there are in all.
+    Memory is bounded by `limit`.
+    """
+    total = 0
+    last = paths.to_bytes(after) if after is not None else None
+
+    def wanted() -> Iterator[Entry]:
+        nonlocal total
+        for entries in iterate_directory(client, uuid, path):
+            total += len(entries)
+            for entry in entries:
+                if last is None or paths.to_bytes(entry.name) > last:
+                    yield entry
+
+    return heapq.nsmallest(limit, wanted(), key=lambda entry: paths.to_bytes(entry.name)), total
 
 
 def delete(client: Client, uuid: str, path: str, *, recursive: bool = False) -> None:

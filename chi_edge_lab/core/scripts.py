@@ -12,6 +12,7 @@ from chi_edge_lab.core.shell import Reply
 from chi_edge_lab.errors import FileError
 
 MISSING, NOT_DIRECTORY, IS_DIRECTORY, DENIED, EXISTS, SPECIAL, FAILED, DANGLING, NO_TOOL, FULL = range(40, 50)
+NO_FOLDER, INSIDE = 60, 61
 
 # Leave with the reason why "$1" is no directory that can be entered and read
 ENTER = f"""cd -P -- "$1" 2>/dev/null||{{ [ -e "$1" ]||[ -L "$1" ]||exit {MISSING}
@@ -66,6 +67,23 @@ if [ -d "$2" ]&&[ ! -L "$2" ];then exit {EXISTS};fi
 [ -L "$2" ]&&{{ rm -f -- "$2"||exit {FAILED};}}
 mv -f -- "$1" "$2" 2>&1||exit {FAILED}"""
 
+# $2: the new path, $3: not empty to replace a file that is there, $4: name of the temporary copy beside it
+COPY = f"""[ -e "$1" ]||{{ [ -L "$1" ]||exit {MISSING};}}
+if [ -d "$2" ]&&[ ! -L "$2" ];then exit {EXISTS};fi
+[ -z "$3" ]&&{{ [ -e "$2" ]||[ -L "$2" ];}}&&exit {EXISTS}
+d=${{2%/*}}/;[ -d "$d" ]||exit {NO_FOLDER}
+if [ -d "$1" ]&&[ ! -L "$1" ];then s=$(cd -P -- "$1"&&pwd -P;echo x);s=${{s%?x}};w=$(cd -P -- "$d"&&pwd -P;echo x)
+case ${{w%?x}}/ in "${{s%/}}"/*)exit {INSIDE};;esac
+elif [ ! -f "$1" ]&&[ ! -L "$1" ];then exit {SPECIAL};fi
+t=$d$4;trap 'rm -rf -- "$t";exit {FAILED}' TERM HUP INT
+cp -pPR -- "$1" "$t" 2>&1||{{ chmod -R u+rwx "$t" 2>/dev/null;rm -rf -- "$t";exit {FAILED};}}
+[ -L "$2" ]&&rm -f -- "$2"
+mv -f -- "$t" "$2" 2>&1||{{ rm -rf -- "$t";exit {FAILED};}}"""
+
+# $2: byte to begin at (from 1), $3: bytes
+CHECKSUM = f"""command -v sha256sum >/dev/null||exit {NO_TOOL}
+if [ $2 = 1 ];then head -c $3 <"$1";else tail -c +$2 <"$1"|head -c $3;fi|sha256sum|cut -c1-64"""
+
 # $2: not empty to delete a directory with what is in it
 DELETE = f"""[ -e "$1" ]||[ -L "$1" ]||exit {MISSING}
 if [ -d "$1" ]&&[ ! -L "$1" ];then
@@ -82,6 +100,8 @@ _SENTENCES = {
     SPECIAL: "{path} is neither a file nor a folder (a device, a socket or a pipe).",
     DANGLING: "{path} is a link that leads nowhere.",
     NO_TOOL: "{path} cannot be listed: the image has neither find nor stat.",
+    NO_FOLDER: "The folder that {path} is to be in does not exist in the container.",
+    INSIDE: "A folder cannot be copied into itself ({path}).",
     FULL: "There is no space left for {path} in the container.",
 }
 

@@ -18,6 +18,7 @@ from tornado import web
 from chi_edge_lab import errors
 from chi_edge_lab.server.call import Call
 from chi_edge_lab.server.failures import Problem, problem_of, status_of
+from chi_edge_lab.server.feeds.containers import poke
 from chi_edge_lab.server.operations import IN_CALL, Operation, Payload
 from chi_edge_lab.server.services import Services
 
@@ -35,6 +36,12 @@ class EdgeHandler(APIHandler):
         """What serves the request."""
         found: Services = self.settings["chi_edge_lab_services"]
         return found
+
+    async def prepare(self) -> None:  # type: ignore[override]
+        """Nobody who is not logged in comes further, whatever a handler does before its verb (streamed bodies)."""
+        await super().prepare()
+        if not self.current_user and self.request.method != "OPTIONS":
+            raise web.HTTPError(403)
 
     def call_for(self, path: dict[str, str]) -> Call:
         """The call that this request is; `path` holds the names of its path, unquoted by Tornado."""
@@ -127,7 +134,7 @@ class EdgeHandler(APIHandler):
             self.fail(error)
         else:
             if operation.of_site and operation.method != "GET":
-                self.services.poke()
+                await poke(call)
             self.answer(result, operation.status)
 
 

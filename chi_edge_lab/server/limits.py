@@ -51,7 +51,60 @@ class EdgeLabLimits(Configurable):
 
     # -- terminals
 
+    terminals = Int(30, min=1, help="Terminals open at a time.").tag(config=True)
+    terminal_idle = Float(
+        8 * 3600.0, min=0.0,
+        help="Seconds without a reader, input or output after which a terminal is closed. 0: never.",
+    ).tag(config=True)  # fmt: skip
+    terminal_scrollback = Int(
+        2 << 20,
+        min=2 << 20,
+        help="Bytes that a terminal keeps of what it has shown, for readers who come back.",
+    ).tag(config=True)
+    terminal_high = Int(
+        256 << 10, min=16 << 10, max=1 << 20,
+        help="Bytes that the quickest reader may be behind before the container is no longer read.",
+    ).tag(config=True)  # fmt: skip
+    terminal_low = Int(
+        64 << 10, min=4 << 10, max=1 << 20, help="Bytes behind at which the container is read again."
+    ).tag(config=True)
+    recording_bytes = Int(64 << 20, min=4096, help="Size in bytes at which a recording ends.").tag(
+        config=True
+    )
+
     # -- transfers
+
+    transfers = Int(
+        100, min=1, help="Transfers that are not finished, at a time; a further one is refused."
+    ).tag(config=True)
+    transfers_at_once = Int(
+        3, min=1, help="Transfers that move data to or from containers at once; the others wait (`queued`)."
+    ).tag(config=True)
+    transfer_files = Int(20_000, min=1, help="Files and folders of one upload, at the most.").tag(config=True)
+    transfer_bytes = Int(
+        None,
+        allow_none=True,
+        min=0,
+        help="Bytes of one transfer, at the most. None: as much as the disk takes.",
+    ).tag(config=True)
+    spool_bytes = Int(
+        None, allow_none=True, min=0,
+        help="Bytes of all transfers that may lie on this machine's disk at a time. None: as much as is free.",
+    ).tag(config=True)  # fmt: skip
+    transfer_keep = Float(
+        3600.0, min=0.0,
+        help="Seconds that a finished transfer is remembered, a failed one may be resumed, and a download waits to "
+        "be fetched. 0: until the next look, a minute later at the most.",
+    ).tag(config=True)  # fmt: skip
+    transfer_idle = Float(
+        86400.0, min=1.0, help="Seconds after which an upload of which nothing more comes is given up."
+    ).tag(config=True)
+    files_listed = Int(10_000, min=1, help="Entries in one page of a folder's listing, at the most.").tag(
+        config=True
+    )
+    file_read_bytes = Int(
+        8 << 20, min=1, help="Bytes of a file read as JSON at once, at the most; larger ones are downloaded."
+    ).tag(config=True)
 
     # -- logs
 

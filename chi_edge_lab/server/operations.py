@@ -64,8 +64,10 @@ class Operation:
 
 
 OPERATIONS: list[Operation] = []
+# (it is a model, it is nothing) -> type of an answer that names none
+_TYPES = {(True, False): "application/json", (False, True): "", (False, False): "application/octet-stream"}
 HANDLERS: list[tuple[str, Any]] = []  # (path, handler class) of what is no plain operation
-MESSAGES: list[type[BaseModel]] = []  # what sockets carry; in the document, and so in the TypeScript types
+MESSAGES: list[type[BaseModel]] = []  # what clients say to sockets; in the document, and so in the types
 
 
 def route(path: str, handler: Any) -> None:
@@ -74,7 +76,7 @@ def route(path: str, handler: Any) -> None:
 
 
 def messages(*models: type[BaseModel]) -> None:
-    """Put the models of a socket's messages in the document."""
+    """Put what a client says to a socket in the document."""
     MESSAGES.extend(one for one in models if one not in MESSAGES)
 
 
@@ -106,7 +108,7 @@ def operation(
                 tag=function.__module__.rpartition(".")[2],
                 status=status or (204 if nothing else 200),
                 query=hints.get("query"), body=hints.get("body"), reply=reply,
-                reply_type=reply_type or ("application/json" if reply else "" if nothing else "application/octet-stream"),
+                reply_type=reply_type or _TYPES[reply is not None, nothing],
                 path_names=names,
             )
         )  # fmt: skip

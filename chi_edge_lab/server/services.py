@@ -8,7 +8,6 @@ from typing import Any
 
 from chi_edge_lab.server.audit import Audit
 from chi_edge_lab.server.execs import Execs
-from chi_edge_lab.server.feeds.containers import Watcher
 from chi_edge_lab.server.feeds.hub import Hub
 from chi_edge_lab.server.limits import EdgeLabLimits
 from chi_edge_lab.server.logs import Logs
@@ -30,7 +29,6 @@ class Services:
         self.sites = SiteClients(limits.allowed_sites)
         self.audit = Audit(event_logger)
         self.hub = Hub(self)
-        self.sockets: set[Any] = set()  # open event sockets
         self.logs = Logs(self)
         self.execs = Execs(self)
         self.terminals = Terminals(self)
@@ -41,16 +39,8 @@ class Services:
         self.audit.start()
         await self.transfers.start()
 
-    def poke(self) -> None:
-        """Something was asked of a site: whoever watches looks at once."""
-        for producer in self.hub.producers():
-            if isinstance(producer, Watcher):
-                producer.poke()
-
     async def stop(self) -> None:
         """End feeds, terminals, transfers and threads; nothing is left running."""
-        for socket in tuple(self.sockets):
-            socket.close(1001, "the Jupyter server stops")
         await self.transfers.stop()
         await self.terminals.stop()
         await self.execs.stop()

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from chi_edge_lab import errors, sites
-from chi_edge_lab.zun import Client, client_for
+from chi_edge_lab.zun import Client, Container, client_for
 
 DEFAULT = "default"  # in a route: the site in use (chosen, or found as DESIGN says)
 _KNOWN_CONTAINERS = 20_000  # uuids whose project is remembered; it never changes
@@ -30,7 +30,7 @@ class SiteClients:
     def __init__(self, allowed: list[str] | None = None) -> None:
         self._allowed = frozenset(allowed or ())
         self._lock = threading.Lock()
-        self._known: weakref.WeakKeyDictionary[Client, OrderedDict[str, None]] = weakref.WeakKeyDictionary()
+        self._known: weakref.WeakKeyDictionary[Client, OrderedDict[str, str]] = weakref.WeakKeyDictionary()
         self._states: dict[str, LoginState] = {}
         self.chosen: tuple[str, str | None] | None = None  # site and project of `choose`
 
@@ -98,14 +98,19 @@ class SiteClients:
         container = client.get_container(uuid)
         if container.uuid != uuid or container.project_id not in {None, client.login.project_id}:
             raise errors.NotFound(f"There is no container {uuid} in this project.", http_status=404)
-        self.remember(client, uuid)
+        self.remember(client, container)
 
-    def remember(self, client: Client, *uuids: str) -> None:
+    def remember(self, client: Client, *containers: Container) -> None:
         """Containers that are known to be in the client's project."""
         with self._lock:
             known = self._known.setdefault(client, OrderedDict())
-            for uuid in uuids:
-                known[uuid] = None
-                known.move_to_end(uuid)
+            for one in containers:
+                known[one.uuid] = one.name or ""
+                known.move_to_end(one.uuid)
             while len(known) > _KNOWN_CONTAINERS:
                 known.popitem(last=False)
+
+    def name_of(self, uuid: str) -> str:
+        """The name that a container had when it was last seen; "" where it was not."""
+        with self._lock:
+            return next((known[uuid] for known in self._known.values() if uuid in known), "")

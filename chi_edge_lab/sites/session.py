@@ -6,6 +6,7 @@ import contextlib
 import logging
 import threading
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 from keystoneauth1 import exceptions as ksa
 from keystoneauth1 import loading
@@ -20,6 +21,7 @@ from chi_edge_lab.sites.settings import Settings
 log = logging.getLogger(__name__)
 
 TIMEOUT = 60.0  # seconds without a byte from the site, where a request says nothing else
+_REDIRECTS = 5
 _CONNECTIONS = 32  # kept open at a time; the server extension's thread pool is smaller
 CONTAINER = "container"
 
@@ -40,6 +42,31 @@ class EdgeSession(Session):
         super().__init__(session=plain, **options)
         self._handed_out = threading.local()
         self._renewal = threading.Lock()
+
+    def request(  # type: ignore[override]  # keystoneauth itself names all others
+        self, url: str, method: str, redirect: Any = None, **options: Any
+    ) -> Any:
+        """As keystoneauth's, but a redirect is followed only on the same host.
+
+        keystoneauth sends everything anew wherever it is sent: the token, and at a login the password.
+        """
+        response = super().request(url, method, redirect=False, **options)
+        if redirect is False:
+            return response
+        options.pop("params", None)  # they are in the address that was given
+        for _ in range(_REDIRECTS):
+            location = response.headers.get("location")
+            if response.status_code not in self._REDIRECT_STATUSES or not location:
+                break
+            target = urljoin(response.url, location)
+            if not _same_host(response.url, target):
+                raise errors.ServerError(
+                    f"{_origin(response.url)} sends us to another address ({_origin(target)}); "
+                    "nothing was sent there.",
+                    hint="The address of the site may be out of date: tell its operators.",
+                )
+            response = super().request(target, method, redirect=False, **options)
+        return response
 
     def get_auth_headers(self, auth: Any = None, **options: Any) -> Any:
         try:
@@ -272,6 +299,19 @@ def open_login(settings: Settings) -> Login:
         reservation_id=settings.reservation_id,
         notes=settings.notes,
     )
+
+
+def _same_host(here: str, there: str) -> bool:
+    """Whether a redirect stays on its host; from http to https it may."""
+    old, new = urlsplit(here), urlsplit(there)
+    if (old.scheme, old.netloc) == (new.scheme, new.netloc):
+        return True
+    return (old.scheme, new.scheme) == ("http", "https") and old.hostname == new.hostname
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def _plugin(settings: Settings) -> Any:

@@ -119,7 +119,9 @@ def _of_answer(answer: Answer, doing: str) -> errors.SiteError:
             )
         return errors.Conflict(message, **facts)
     if status >= 500:
-        return errors.ServerError(message, hint=_HINTS.get(status, _HINT_500), **facts)
+        failed = errors.ServerError(message, hint=_HINTS.get(status, _HINT_500), **facts)
+        failed.retry_after = _retry_after(answer.headers)
+        return failed
     if status >= 400:
         return errors.BadRequest(message, **facts)
     return errors.ServerError(message, hint="The address of the site may be wrong.", **facts)

@@ -15,9 +15,11 @@ from tornado.httpclient import HTTPClientError
 
 from chi_edge_lab import sites
 from chi_edge_lab.core import create, lifecycle
+from chi_edge_lab.server.services import Services
 from chi_edge_lab.zun import Client, client_for
 from tests.boxes import IDLE
 from tests.localsite import clean_environment, site_command
+from tests.server.events import Events
 
 PROFILES = {"local": "chi-edge", "local-zun": "zun"}
 
@@ -56,7 +58,10 @@ def api(jp_fetch: Any) -> Api:
     """`await api("GET", "sites", body=..., status=...)`: the JSON of one request to the extension."""
 
     async def call(method: str, *path: str, status: int | None = None, body: Any = None, **query: Any) -> Any:
-        options: dict[str, Any] = {"method": method, "params": {k: str(v) for k, v in query.items()}}
+        options: dict[str, Any] = {
+            "method": method,
+            "params": {k: v if isinstance(v, bytes) else str(v) for k, v in query.items()},
+        }
         if method in {"POST", "PUT", "PATCH"}:
             options["body"] = json.dumps(body) if body is not None else ""
         try:
@@ -105,3 +110,24 @@ def container(site_client: Client, unique: str) -> Iterator[str]:
     )
     yield made.uuid
     lifecycle.delete(site_client, made.uuid)
+
+
+@pytest.fixture
+def events(jp_ws_fetch: Any, jp_asyncio_loop: Any) -> Iterator[Callable[[], Awaitable[Events]]]:
+    """`await events()`: a client of a new event socket, closed at the test's end."""
+    opened: list[Events] = []
+
+    async def connect() -> Events:
+        opened.append(Events(await jp_ws_fetch("chi-edge-lab", "api", "events")))
+        return opened[-1]
+
+    yield connect
+    for client in opened:
+        jp_asyncio_loop.run_until_complete(client.end())
+
+
+@pytest.fixture
+def services(jp_serverapp: Any) -> Services:
+    """The server's own."""
+    found: Services = jp_serverapp.web_app.settings["chi_edge_lab_services"]
+    return found

@@ -13,6 +13,7 @@ import pytest
 
 from chi_edge_lab import errors
 from chi_edge_lab.zun import Client, create_request
+from chi_edge_lab.zun.rest import Service
 from tests.faultysite import FaultySite, Handler, Reply
 
 CONTAINERS = ("GET", "/v1/containers")
@@ -211,6 +212,29 @@ def test_a_redirect_on_the_same_site_is_followed(faulty: FaultySite, client: Cli
     faulty.say("GET", "/v1/containers/", Reply(301, b"", {"Location": "/v1/containers"}))
     with pytest.raises(errors.ServerError, match="301"):
         client.list_containers()
+
+
+@pytest.mark.parametrize("status", [302, 307])
+def test_neither_password_nor_token_follows_a_redirect_to_another_host(
+    client: Client, faulty: FaultySite, status: int
+) -> None:
+    other = FaultySite()
+    faulty.say("POST", "/v3/auth/tokens", Reply(status, b"", {"Location": f"{other.url}/v3/auth/tokens"}))
+    with pytest.raises(errors.ServerError, match="sends us to another address"):
+        client.login.relogin()
+    del faulty.script["POST", "/v3/auth/tokens"]
+    faulty.say("GET", "/v1/floatingips", Reply(status, b"", {"Location": f"{other.url}/steal"}))
+    with pytest.raises(errors.ServerError, match="sends us to another address"):
+        Service(client.login, "container", "").call("GET", "/floatingips", "list them")
+    assert other.requests == []
+    other.close()
+
+
+def test_a_redirect_of_keystone_on_the_same_host_is_followed(client: Client, faulty: FaultySite) -> None:
+    faulty.say("POST", "/v3/auth/tokens", Reply(307, b"", {"Location": "/elsewhere"}))
+    document = faulty.token_document()
+    faulty.say("POST", "/elsewhere", Reply(201, document, {"X-Subject-Token": "gAAAAtoken" + "x" * 20}))
+    client.login.relogin()
 
 
 # -- versions and dialects -------------------------------------------------------------------------

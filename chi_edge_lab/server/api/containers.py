@@ -100,7 +100,7 @@ def list_containers(call: Call) -> ContainerList:
     """The project's containers."""
     client = call.client()
     containers = client.list_containers()
-    call.services.sites.remember(client, *(one.uuid for one in containers))
+    call.services.sites.remember(client, *containers)
     return ContainerList.model_construct(containers=[masked(one) for one in containers])
 
 
@@ -118,7 +118,7 @@ def create_container(call: Call, body: NewContainer) -> Container:
     fields = body.model_dump(exclude={"start"}, exclude_none=True)
     request, _ = create.prepare(client, **fields)
     container = client.create_container(request, run=body.start)
-    call.services.sites.remember(client, container.uuid)
+    call.services.sites.remember(client, container)
     call.audit("container-create", uuid=container.uuid, name=container.name, image=body.image)
     return masked(container)
 

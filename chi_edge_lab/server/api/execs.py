@@ -75,11 +75,12 @@ async def exec_command(call: Call, body: ShortCommand) -> ExecReport:
     """Run a command and give its output; one that takes longer goes on, and is asked for by its id."""
     services = call.services
     services.execs.check_room()
-    call.audit("exec", command=_shown(body.command))
 
     def run() -> Any:
+        client = call.container()
+        call.audit("exec", command=_shown(body.command))
         try:
-            return execute.execute(call.container(), call.uuid, body.command, timeout=body.timeout)
+            return execute.execute(client, call.uuid, body.command, timeout=body.timeout)
         except execute.StillRunning as still:
             return still
 
@@ -100,10 +101,11 @@ async def start_exec(call: Call, body: Command) -> ExecReport:
     """Start a command that may take long; its output is asked for by its id, or followed by the topic `exec`."""
     services = call.services
     services.execs.check_room()
-    call.audit("exec", command=_shown(body.command))
 
     def start() -> detached.Detached:
-        return detached.start(call.container(), call.uuid, validate.argv(body.command), patience=1.0)
+        client = call.container()
+        call.audit("exec", command=_shown(body.command))
+        return detached.start(client, call.uuid, validate.argv(body.command), patience=1.0)
 
     return _report(services.execs.follow(call, _shown(body.command), await services.calls.run(start)))
 

@@ -1,9 +1,16 @@
 """The event socket: one for each browser tab, for everything that moves.
 
-The client says `{"op": "subscribe", "id": 7, "topic": {"name": ..., ...}, "cursor": null}` and
-`{"op": "unsubscribe", "id": 7}`. The server sends arrays of `{"id": 7, "type": ..., "cursor": ..., "data": {...}}`, at
-most twenty a second. A cursor is what to subscribe with again after a drop: nothing is lost or repeated as far back as
-the feed's ring goes; beyond it a `gap` comes, then a fresh snapshot.
+Text frames. The client sends `{"op": "subscribe", "id": 7, "topic": {"name": ..., ...}, "cursor": null}` and
+`{"op": "unsubscribe", "id": 7}`; a frame of the server is an array of messages, each `{"id", "type", "cursor",
+"data"}`:
+
+- what the topic publishes; `cursor` is what to subscribe with again after a drop;
+- `snapshot`: the state that the following messages go on from (`"more": true` in its data: the next message goes on
+  with it); `gap`: messages were lost, what follows begins anew;
+- `end`, `error` (data: a Problem): the subscription is over, its id is free again;
+- `problem` (data: a Problem): what the client sent was not understood or not possible; nothing has changed.
+
+What a slow client has not read stays in the feeds' rings, one frame apart: nothing queues here.
 """
 
 from __future__ import annotations
@@ -11,46 +18,60 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from jupyter_core.utils import ensure_async
+from jupyter_server.auth.decorator import authorized, ws_authenticated
 from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.base.websocket import WebSocketMixin
-from pydantic import ValidationError
-from tornado import web, websocket
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, TypeAdapter, ValidationError
+from tornado import websocket
 
 from chi_edge_lab import errors
 from chi_edge_lab.server.call import Call
-from chi_edge_lab.server.failures import LimitReached, problem_of
-from chi_edge_lab.server.feeds.feed import Reader, encoded
+from chi_edge_lab.server.failures import LimitReached
 from chi_edge_lab.server.feeds.hub import Lease
-from chi_edge_lab.server.feeds.topics import wanted
+from chi_edge_lab.server.feeds.subscriptions import Subscriptions
+from chi_edge_lab.server.feeds.topics import load_topics, wanted
 from chi_edge_lab.server.handler import RESOURCE
-from chi_edge_lab.server.operations import route
+from chi_edge_lab.server.operations import messages, route
 from chi_edge_lab.server.services import Services
 
-FRAME_SECONDS = 0.05  # between frames: twenty a second look live, and thirty readers stay cheap
-FRAME_BYTES = 256 << 10  # of one frame; what does not fit comes with the next one
-_SHARE = 64 << 10  # bytes of one subscription in a frame, so that a busy log leaves room for the rest
-_LARGEST_REQUEST = 64 << 10
+MESSAGE_BYTES = 64 << 10  # a larger message of a client closes its socket
+FRAME_SECONDS = 0.05  # from one frame to the next, at the least
+LARGEST_ID = 2**53 - 1  # what JavaScript counts to
+
+Id = Annotated[int, Field(strict=True, ge=0, le=LARGEST_ID)]
 
 
-class Subscription:
-    """One topic that a socket reads."""
+class Subscribe(BaseModel):
+    """Follow a topic, from `cursor` on if it is given."""
 
-    def __init__(self, id: int, lease: Lease, reader: Reader) -> None:
-        self.prefix = b'{"id":%d,' % id
-        self.lease = lease
-        self.reader = reader
+    model_config = ConfigDict(extra="forbid")
 
-    def close(self) -> None:
-        """Read no more."""
-        self.reader.close()
-        self.lease.release()
+    op: Literal["subscribe"]
+    id: Id
+    topic: dict[str, Any]
+    cursor: str | None = Field(None, max_length=64)
+
+
+class Unsubscribe(BaseModel):
+    """Follow it no more."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    op: Literal["unsubscribe"]
+    id: Id
+
+
+messages(Subscribe, Unsubscribe)
+MESSAGE: TypeAdapter[Subscribe | Unsubscribe] = TypeAdapter(
+    Annotated[Subscribe | Unsubscribe, Discriminator("op")]
+)
 
 
 class EventSocket(WebSocketMixin, websocket.WebSocketHandler, JupyterHandler):
-    """Subscriptions in, messages out. A slow client only falls behind in the feeds' rings: nothing queues here."""
+    """Subscriptions in, messages out."""
 
     auth_resource = RESOURCE
 
@@ -63,151 +84,103 @@ class EventSocket(WebSocketMixin, websocket.WebSocketHandler, JupyterHandler):
     @property
     def max_message_size(self) -> int:
         """Bytes of a client's message; a larger one closes the socket."""
-        return _LARGEST_REQUEST
+        return MESSAGE_BYTES
 
-    async def get(self, *args: Any, **kwargs: Any) -> None:
-        """Authenticate, authorise, then upgrade."""
-        if not self.current_user:
-            raise web.HTTPError(403)
-        if not await self._may("read"):
-            raise web.HTTPError(403)
+    async def _upgrade(self, *args: Any, **kwargs: Any) -> None:
+        """Upgrade, for those who may read."""
         await super().get(*args, **kwargs)
 
-    async def _may(self, action: str) -> bool:
-        return bool(
-            await ensure_async(self.authorizer.is_authorized(self, self.current_user, action, RESOURCE))
-        )
+    get: Any = ws_authenticated(authorized("read", resource=RESOURCE)(_upgrade))
 
     def open(self, *args: Any, **kwargs: Any) -> None:
         """Begin to send."""
         super().open(*args, **kwargs)
         self.set_nodelay(True)
-        self._subscriptions: dict[int, Subscription] = {}
-        self._opening: dict[int, asyncio.Task[None]] = {}
-        self._notices: list[bytes] = []  # answers to the client itself
-        self._news = asyncio.Event()
-        self._sending = asyncio.create_task(self._send())
-        self.services.sockets.add(self)
+        self._subscriptions = Subscriptions()
+        self._sender = asyncio.create_task(self._send())
+        self._ending: asyncio.Task[None] | None = None
+        self.services.hub.on_stop(self._stop)
 
     async def on_message(self, message: str | bytes) -> None:
-        """Take a client's request; what cannot be done is answered, and the socket stays open."""
-        id = None
+        """Carry out one message; the next one is read afterwards."""
         try:
-            request = json.loads(message)
-            id = request["id"]
-            if isinstance(id, bool) or not isinstance(id, int) or not 0 <= id < 2**53:
-                id = None
-                raise ValueError
-            op = request["op"]
-        except (ValueError, KeyError, TypeError, RecursionError):
-            self._answer(id, errors.BadInput("This is not a request that the event socket knows."))
+            value = json.loads(message)
+        except (ValueError, RecursionError):
+            await self._subscriptions.tell(errors.BadInput("The message is not JSON."), None)
             return
-        if op == "unsubscribe":
-            self._unsubscribe(id)
-        elif op != "subscribe":
-            self._answer(
-                id, errors.BadInput(f"There is no op {str(op)[:40]!r}; there are subscribe and unsubscribe.")
+        try:
+            asked = MESSAGE.validate_python(value)
+        except ValidationError as error:
+            await self._subscriptions.tell(error, _id_of(value))
+            return
+        if isinstance(asked, Unsubscribe):
+            self._subscriptions.remove(asked.id)
+        elif asked.id in self._subscriptions:
+            problem = errors.BadInput(f"There is a subscription {asked.id} already.")
+            await self._subscriptions.tell(problem, asked.id)
+        elif len(self._subscriptions) >= self.services.limits.subscriptions:
+            limit = LimitReached(
+                f"This event socket has {len(self._subscriptions)} subscriptions already, which is its limit.",
+                hint="Close some panels, or raise c.EdgeLabLimits.subscriptions.",
             )
-        elif id in self._subscriptions or id in self._opening:
-            self._answer(id, errors.BadInput(f"Subscription {id} is there already."))
-        elif len(self._subscriptions) + len(self._opening) >= self.services.limits.subscriptions:
-            self._answer(
-                id,
-                LimitReached(
-                    f"This tab follows {self.services.limits.subscriptions} things, which is the limit.",
-                    hint="Close some panels, or raise c.EdgeLabLimits.subscriptions.",
-                ),
-            )
+            await self._subscriptions.tell(limit, asked.id)
         else:
-            self._opening[id] = asyncio.create_task(self._subscribe(id, request))
-
-    async def _subscribe(self, id: int, request: dict[str, Any]) -> None:
-        lease: Lease | None = None
-        try:
-            topic, words = wanted(request.get("topic"))
-            cursor = request.get("cursor")
-            if not (cursor is None or isinstance(cursor, str)):
-                raise errors.BadInput("A cursor is a text that the server sent, or null.")
-            if topic.action != "read" and not await self._may(topic.action):
-                raise errors.Forbidden(f"You may not {topic.action} here.")
-            call = Call(
-                services=self.services,
-                user=str(getattr(self.current_user, "username", "") or ""),
-                site=words.site,
-                project=words.project,
-                uuid=getattr(words, "uuid", ""),
-            )
-            lease = await topic.open(call, words)
-            reader = lease.producer.feed.reader(self._news.set, cursor)
-            self._subscriptions[id] = Subscription(id, lease, reader)
-            self._news.set()
-        except asyncio.CancelledError:
-            if lease is not None:
-                lease.release()
-            raise
-        except (errors.EdgeLabError, ValidationError) as error:
-            self._answer(id, error)
-        except Exception as error:  # noqa: BLE001 - told to the client, and logged by problem_of
-            self._answer(id, error)
-        finally:
-            self._opening.pop(id, None)
-
-    def _unsubscribe(self, id: int) -> None:
-        opening = self._opening.pop(id, None)
-        if opening is not None:
-            opening.cancel()
-        subscription = self._subscriptions.pop(id, None)
-        if subscription is not None:
-            subscription.close()
-
-    def _answer(self, id: int | None, error: Exception) -> None:
-        prefix = b"{" if id is None else b'{"id":%d,' % id
-        self._notices.append(prefix + encoded("problem", "", problem_of(error).model_dump()))
-        del self._notices[:-100]  # a client that only talks nonsense and never reads
-        self._news.set()
-
-    async def _send(self) -> None:
-        """Frames, as long as the socket is open: each waits until the one before has left."""
-        loop = asyncio.get_running_loop()
-        try:
-            while True:
-                await self._news.wait()
-                self._news.clear()
-                began = loop.time()
-                messages = self._take()
-                if messages:
-                    await self.write_message(b"[" + b",".join(messages) + b"]", binary=False)
-                    await asyncio.sleep(max(0.0, FRAME_SECONDS - (loop.time() - began)))
-        except websocket.WebSocketClosedError:
-            self.log.debug("an event socket was closed while it was written to")
-
-    def _take(self) -> list[bytes]:
-        """What the next frame holds; a fair share of each subscription."""
-        messages, self._notices = self._notices, []
-        room = FRAME_BYTES
-        for id, subscription in list(self._subscriptions.items()):
-            if room <= 0:
-                self._news.set()
-                break
-            taken = subscription.reader.take(min(room, _SHARE))
-            if taken:
-                room -= sum(map(len, taken))
-                messages += [subscription.prefix + message for message in taken]
-                # another one may wait; and who was served goes to the end of the row
-                self._news.set()
-                self._subscriptions[id] = self._subscriptions.pop(id)
-            if subscription.reader.finished:
-                self._subscriptions.pop(id).close()
-        return messages
+            self._subscriptions.add(asked.id, lambda: self._opened(asked.topic), asked.cursor)
 
     def on_close(self) -> None:
-        """Let go of everything."""
-        self.services.sockets.discard(self)
-        self._sending.cancel()
-        for id in [*self._opening, *self._subscriptions]:
-            self._unsubscribe(id)
-        with contextlib.suppress(AttributeError):  # the mixin's, where the Jupyter Server has one
-            super().on_close()
+        """Release everything."""
+        if hasattr(self, "_sender"):  # a socket may close before it was opened
+            self._end()
+        super().on_close()
+
+    async def _opened(self, words: dict[str, Any]) -> Lease:
+        topic, request = wanted(words)
+        user = self.current_user
+        if not await ensure_async(self.authorizer.is_authorized(self, user, topic.action, RESOURCE)):
+            raise errors.Forbidden(f"You are not authorized to {topic.action} on {RESOURCE}.")
+        call = Call(
+            services=self.services,
+            user=str(getattr(user, "username", "") or ""),
+            site=request.site,
+            project=request.project,
+            uuid=getattr(request, "uuid", ""),
+        )
+        return await topic.open(call, request)
+
+    async def _send(self) -> None:
+        """Send frames, each after the one before has left; who reads slowly gets fewer, not later ones."""
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(websocket.WebSocketClosedError):
+            while True:
+                await self._subscriptions.ready.wait()
+                frame = self._subscriptions.frame()
+                if frame is not None:
+                    began = loop.time()
+                    await self.write_message(frame)
+                    del frame
+                    await asyncio.sleep(max(0.0, began + FRAME_SECONDS - loop.time()))
+
+    def _end(self) -> asyncio.Task[None]:
+        if self._ending is None:
+            self.services.hub.forget(self._stop)
+            self._sender.cancel()
+            self._ending = asyncio.create_task(self._release())
+        return self._ending
+
+    async def _release(self) -> None:
+        await self._subscriptions.close()
+        await asyncio.wait([self._sender])
+
+    async def _stop(self) -> None:
+        """The server stops."""
+        self.close(1001, "the server stops")
+        await self._end()
 
 
+def _id_of(value: Any) -> int | None:
+    number = value.get("id") if isinstance(value, dict) else None
+    return number if type(number) is int and 0 <= number <= LARGEST_ID else None
+
+
+load_topics()
 route("/events", EventSocket)

@@ -1,7 +1,16 @@
-"""What one can subscribe to: a topic is a name, what a request for it must say, and how its feed is found."""
+"""What one can subscribe to: a topic is a name, what a request for it must say, and how its feed is found.
+
+A topic is a function `async def open(call, request) -> Lease` under `@topic(NAME)`; the modules of this package are
+looked through for them. What it raises is told to the subscriber and to nobody else. It must not block: what asks a
+site goes through `call.services.calls.run`. Whoever awaits something between `Hub.acquire` and the return releases
+the lease where that is cancelled.
+"""
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import pkgutil
 import typing
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -52,11 +61,22 @@ def topic(name: str, action: Literal["read", "write", "execute"] = "read") -> Ca
     """Make `async def open(call, request) -> Lease` a topic; the annotation of `request` says what it takes."""
 
     def add(function: Open[R]) -> Open[R]:
+        if list(inspect.signature(function).parameters) != ["call", "request"]:
+            raise TypeError(f"{function.__name__} is no topic: it takes other things than (call, request)")
+        if name in TOPICS:
+            raise ValueError(f"there are two topics {name!r}")
         request = typing.get_type_hints(function)["request"]
         TOPICS[name] = Topic(name, action, request, function)
         return function
 
     return add
+
+
+def load_topics() -> None:
+    """Enter the topics of this package."""
+    package = importlib.import_module("chi_edge_lab.server.feeds")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
 
 
 def wanted(value: object) -> tuple[Topic, TopicRequest]:
