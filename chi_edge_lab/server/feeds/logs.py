@@ -1,8 +1,8 @@
 """Topic `logs`: the lines of one container, or of several merged by time, as they come.
 
 Request: {"name": "logs", "site", "project", "containers": [uuid, ...], "tail": n}. First `snapshot` with the last
-`tail` lines, then `lines` (see `logs.wire.LogLines`), many in one message, and `state` when the site fails for a container or
-works again. At the end of the last container `error` with the reason (code container-gone).
+`tail` lines, then `lines` (see `logs.wire.LogLines`), many in one message, and `state` when the site fails for a
+container or works again. At the end of the last container `error` with the reason (code container-gone).
 """
 
 from __future__ import annotations
