@@ -471,6 +471,57 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/sites/{site}/containers/{uuid}/logs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lines of a container's log, as far back as the server keeps them. */
+        get: operations["get_logs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/logs/download": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A container's log as a text file, as far back as the server keeps it. */
+        get: operations["download_logs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/logs/search": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Search a container's log, as far back as the server keeps it. */
+        get: operations["search_logs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/sites/{site}/containers/{uuid}/pause": {
         parameters: {
             query?: never;
@@ -1815,6 +1866,63 @@ export interface components {
             [key: string]: unknown;
         };
         /**
+         * LogLines
+         * @description Message `lines`, and each part of `snapshot` (`more`: another one follows).
+         *
+         *     A line is [number, time, stream, text, container, kind]. `container` is an index into the topic's `containers`;
+         *     `kind` is a level, "gap" (lines are missing here), "incarnation" (the log begins anew) or null.
+         */
+        LogLines: {
+            /** Lines */
+            lines: [
+                number,
+                string,
+                string | null,
+                string,
+                number,
+                string | null
+            ][];
+            /**
+             * More
+             * @default false
+             */
+            more: boolean;
+        };
+        /**
+         * LogPage
+         * @description Lines, as [number, time, stream, text, 0, kind] (kind: a level, "gap", "incarnation" or null).
+         *
+         *     The server keeps lines `first` to `next` - 1. `problem` is set while the site fails: the lines are those known.
+         */
+        LogPage: {
+            /** First */
+            first: number;
+            /** Lines */
+            lines: [
+                number,
+                string,
+                string | null,
+                string,
+                number,
+                string | null
+            ][];
+            /** Next */
+            next: number;
+            /** @default null */
+            problem: components["schemas"]["Problem"] | null;
+        };
+        /**
+         * LogState
+         * @description Message `state`: the site fails for a container (its index), or works again.
+         */
+        LogState: {
+            /** Container */
+            container: number;
+            /** Ok */
+            ok: boolean;
+            problem: components["schemas"]["Problem"] | null;
+        };
+        /**
          * LoginReport
          * @description How the login to a site does; `user` and `project` are names.
          */
@@ -1836,6 +1944,31 @@ export interface components {
              * @default null
              */
             user: string | null;
+        };
+        /**
+         * LogsRequest
+         * @description A request for the lines of some containers.
+         */
+        LogsRequest: {
+            /** Containers */
+            containers: string[];
+            /** Name */
+            name: string;
+            /**
+             * Project
+             * @default null
+             */
+            project: string | null;
+            /**
+             * Site
+             * @default default
+             */
+            site: string;
+            /**
+             * Tail
+             * @default 500
+             */
+            tail: number;
         };
         /**
          * MoveBody
@@ -2212,6 +2345,36 @@ export interface components {
          */
         Sample: {
             stats: components["schemas"]["Stats"] | null;
+        };
+        /**
+         * SearchReply
+         * @description Lines that match, and `total`, how many there are in all. `complete` false: the regular expression took too long,
+         *     and lines before number `searched` only were looked at. `cursor` goes on from here, null at the end.
+         */
+        SearchReply: {
+            /** Complete */
+            complete: boolean;
+            /** Cursor */
+            cursor: number | null;
+            /** First */
+            first: number;
+            /** Lines */
+            lines: [
+                number,
+                string,
+                string | null,
+                string,
+                number,
+                string | null
+            ][];
+            /** Next */
+            next: number;
+            /** @default null */
+            problem: components["schemas"]["Problem"] | null;
+            /** Searched */
+            searched: number;
+            /** Total */
+            total: number;
         };
         /**
          * ShortCommand
@@ -2835,7 +2998,11 @@ export type History = components['schemas']['History'];
 export type Image = components['schemas']['Image'];
 export type ImageList = components['schemas']['ImageList'];
 export type Lease = components['schemas']['Lease'];
+export type LogLines = components['schemas']['LogLines'];
+export type LogPage = components['schemas']['LogPage'];
+export type LogState = components['schemas']['LogState'];
 export type LoginReport = components['schemas']['LoginReport'];
+export type LogsRequest = components['schemas']['LogsRequest'];
 export type MoveBody = components['schemas']['MoveBody'];
 export type NewContainer = components['schemas']['NewContainer'];
 export type NewTerminal = components['schemas']['NewTerminal'];
@@ -2854,6 +3021,7 @@ export type Renaming = components['schemas']['Renaming'];
 export type Reservation = components['schemas']['Reservation'];
 export type ReservationList = components['schemas']['ReservationList'];
 export type Sample = components['schemas']['Sample'];
+export type SearchReply = components['schemas']['SearchReply'];
 export type ShortCommand = components['schemas']['ShortCommand'];
 export type Signal = components['schemas']['Signal'];
 export type SiteDetail = components['schemas']['SiteDetail'];
@@ -4342,6 +4510,154 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_logs: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+                tail?: number;
+                before?: number | null;
+                after?: number | null;
+                since?: string | null;
+                limit?: number;
+                timestamps?: boolean;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Lines of a container's log, as far back as the server keeps them. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LogPage"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    download_logs: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+                timestamps?: boolean;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A container's log as a text file, as far back as the server keeps it. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    search_logs: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+                query?: string;
+                case?: boolean;
+                word?: boolean;
+                regex?: boolean;
+                inverse?: boolean;
+                level?: string;
+                limit?: number;
+                cursor?: number | null;
+                backward?: boolean;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Search a container's log, as far back as the server keeps it. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SearchReply"];
+                };
             };
             400: components["responses"]["400"];
             403: components["responses"]["403"];
