@@ -108,6 +108,19 @@ class EdgeLabLimits(Configurable):
 
     # -- logs
 
+    log_bytes = Int(
+        64 << 20, min=1 << 20,
+        help="Bytes on disk that are kept of the log of each container that somebody reads; older lines fall off.",
+    ).tag(config=True)  # fmt: skip
+    log_containers = Int(
+        64, min=1,
+        help="Containers whose logs are kept at a time. The one longest unread makes room for a new one; where all are "
+        "followed, a further one is refused.",
+    ).tag(config=True)  # fmt: skip
+    log_first_lines = Int(
+        10_000, min=1, max=100_000, help="Lines asked of the site when a log is opened first."
+    ).tag(config=True)
+
     # -- execs
 
     execs = Int(

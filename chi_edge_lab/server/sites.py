@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from chi_edge_lab import errors, sites
@@ -37,7 +37,7 @@ class SiteClients:
     def __init__(self, allowed: Collection[str] | None = None) -> None:
         self._allowed = frozenset(name.lower() for name in allowed or ())
         self._lock = threading.Lock()
-        self._known: weakref.WeakKeyDictionary[Client, OrderedDict[str, None]] = weakref.WeakKeyDictionary()
+        self._known: weakref.WeakKeyDictionary[Client, OrderedDict[str, str]] = weakref.WeakKeyDictionary()
         self._states: OrderedDict[tuple[str, str], LoginState] = OrderedDict()
         self.chosen: tuple[str, str | None] | None = None  # site and project of `choose`
 
@@ -154,21 +154,23 @@ class SiteClients:
         container = client.get_container(uuid)
         if container.uuid != uuid or container.project_id not in {None, client.login.project_id}:
             raise errors.NotFound(f"There is no container {uuid} in this project.", http_status=404)
-        self.remember(client, uuid)
+        self.remember(client, container)
 
-    def own(self, client: Client, containers: list[Container]) -> list[Container]:
-        """Those of a listing that are in the client's project (all of them, but for a site that tells more)."""
-        project = client.login.project_id
-        mine = [one for one in containers if one.project_id in {None, project}]
-        self.remember(client, *(one.uuid for one in mine))
-        return mine
-
-    def remember(self, client: Client, *uuids: str) -> None:
+    def remember(self, client: Client, *containers: Container) -> None:
         """Containers that are known to be in the client's project."""
+        self.remember_names(client, {one.uuid: one.name or "" for one in containers})
+
+    def remember_names(self, client: Client, names: Mapping[str, str]) -> None:
+        """The same by uuid, with the name of each."""
         with self._lock:
             known = self._known.setdefault(client, OrderedDict())
-            for uuid in uuids:
-                known[uuid] = None
+            for uuid, name in names.items():
+                known[uuid] = name
                 known.move_to_end(uuid)
             while len(known) > _KNOWN_CONTAINERS:
                 known.popitem(last=False)
+
+    def name_of(self, uuid: str) -> str:
+        """The name that a container had when it was last seen; "" where it was not."""
+        with self._lock:
+            return next((known[uuid] for known in self._known.values() if uuid in known), "")

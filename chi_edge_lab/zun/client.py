@@ -80,7 +80,11 @@ class Client:
 
     def list_containers(self, **filters: Any) -> list[Container]:
         """All containers of the project; `filters` are Zun's (name, status, image, all_projects, ...)."""
-        return [Container.model_validate(item) for item in self._pages("/containers", "containers", filters)]
+        return [Container.model_validate(item) for item in self.container_items(**filters)]
+
+    def container_items(self, **filters: Any) -> Iterator[Mapping[str, Any]]:
+        """The same as the site sent them, unchecked."""
+        return self._pages("/containers", "containers", filters)
 
     def get_container(self, ref: str) -> Container:
         """One container by uuid or name.
@@ -169,10 +173,15 @@ class Client:
         timestamps: bool = False,
         tail: int | None = None,
         since: str | int | None = None,
+        limit: int | None = None,
     ) -> str:
         """The log, or its last `tail` lines; "" where there is none (yet). Ask for a tail: it has no limit.
 
-        `since` is seconds since 1970 or "YYYY-MM-DD HH:MM:SS,mmm" and works on docker sites only.
+        `since` is seconds since 1970 or "YYYY-MM-DD HH:MM:SS,mmm" and works on docker sites only. `limit` is the
+        largest answer in bytes that is read (None: any).
+
+        Raises:
+            errors.ReplyTooLong: the answer is larger than `limit`.
         """
         if since is not None:
             self.dialect.require("log_since")
@@ -180,7 +189,9 @@ class Client:
             stdout = stderr = True  # as python-zunclient: the site answers 500 to neither
         query = {"stdout": stdout, "stderr": stderr, "timestamps": timestamps, "tail": tail, "since": since}
         doing = f"read the log of container {uuid!r}"
-        text = self._http.call("GET", container_path(uuid, "logs"), doing, query=query, timeout=SLOW)
+        text = self._http.call(
+            "GET", container_path(uuid, "logs"), doing, query=query, timeout=SLOW, limit=limit
+        )
         return "" if text is None else str(text)
 
     def execute(self, uuid: str, command: str) -> ExecReply:

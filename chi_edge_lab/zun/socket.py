@@ -22,7 +22,7 @@ from websocket._abnf import ABNF, frame_buffer
 
 from chi_edge_lab import errors
 from chi_edge_lab.zun.channels import ChannelStripper
-from chi_edge_lab.zun.endings import close_words, why
+from chi_edge_lab.zun.endings import ENDED, close_words, why
 
 PING_SECONDS = 25.0  # gateways cut connections that were idle for 60 s
 _GREETING_SECONDS = 15.0  # for the first answer to a ping
@@ -86,6 +86,8 @@ class Socket:
         self._discard = False
         self._ended = False
         self._reason = ""
+        self._lost = False
+        self._wake: Callable[[], None] | None = None
         self._frames = 0  # of any kind, so that "nothing at all came" can be told
         self._size: tuple[int, int] | None = None
         self._heard = self._pinged = time.monotonic()
@@ -115,6 +117,19 @@ class Socket:
     def exit_code(self) -> int | None:
         """The shell's exit code where the site tells."""
         return self._stripper.exit_code
+
+    @property
+    def lost(self) -> bool:
+        """True where the connection ended without the site saying that the shell has."""
+        return self._lost
+
+    def listen(self, wake: Callable[[], None]) -> None:
+        """Call `wake`, in another thread, whenever recv() has something to give (its end too). It must not block."""
+        with self._changed:
+            self._wake = wake
+            ready = bool(self._chunks or self._ended)
+        if ready:
+            wake()
 
     def recv(self, timeout: float | None = None) -> bytes:
         """What has come since the last call, at least one byte; b"" at the end.
@@ -230,7 +245,7 @@ class Socket:
         try:
             self._ws.send(data, opcode)
         except (OSError, websocket.WebSocketException) as problem:
-            self._end(why(problem))
+            self._end(why(problem), lost=True)
             with contextlib.suppress(OSError):
                 self._ws.abort()
             raise errors.Unreachable(f"The terminal of {self._label} is closed: {self._reason}.") from None
@@ -250,7 +265,9 @@ class Socket:
         except (OSError, ValueError, websocket.WebSocketException) as problem:
             # ValueError: the selector's, when another thread has closed the socket
             reason = why(problem)
-        self._end(self._stripper.status or reason)
+        self._end(
+            self._stripper.status or reason, lost=not self._stripper.status and reason != close_words(ENDED)
+        )
         self._ws.shutdown()  # who does not call close() leaves no file open
 
     def _readable(self, selector: selectors.BaseSelector) -> bool:
@@ -283,6 +300,9 @@ class Socket:
                 self._chunks.append(data)
                 self._waiting += len(data)
             self._changed.notify_all()
+            wake = self._wake if data else None
+        if wake is not None:
+            wake()
         return close_words(frame.data) if opcode == ABNF.OPCODE_CLOSE else ""
 
     def _make_room(self) -> None:
@@ -299,9 +319,13 @@ class Socket:
             self._ping(time.monotonic())
         self._heard = time.monotonic()
 
-    def _end(self, reason: str) -> None:
+    def _end(self, reason: str, *, lost: bool = False) -> None:
         with self._changed:
             if not self._ended:
                 self._reason = reason
+                self._lost = lost
                 self._ended = True
             self._changed.notify_all()
+            wake = self._wake
+        if wake is not None:
+            wake()

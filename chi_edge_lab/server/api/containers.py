@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, field_validat
 from chi_edge_lab.core import asking, create, draft, lifecycle, wait
 from chi_edge_lab.core.shown import shown
 from chi_edge_lab.server.call import Call
-from chi_edge_lab.server.operations import CONTAINER, SITE, operation
+from chi_edge_lab.server.operations import CONTAINER, SITE, Payload, operation
 from chi_edge_lab.zun import Container, CreateRequest
 
 _TEXT = WithJsonSchema({"type": "string"})
@@ -97,13 +97,11 @@ class Deletion(BaseModel):
     deleted: bool
 
 
-@operation("GET", SITE + "/containers", "read")
-def list_containers(call: Call, query: ListQuery) -> ContainerList:
+@operation("GET", SITE + "/containers", "read", reply=ContainerList)
+def list_containers(call: Call, query: ListQuery) -> Payload:
     """The project's containers."""
-    client = call.client()
     filters = {} if query.status is None else {"status": wait.status_named(query.status)}
-    mine = call.services.sites.own(client, client.list_containers(**filters))
-    return ContainerList(containers=[shown(one) for one in mine])
+    return Payload(call.services.listings.encoded(call.client(), **filters), "application/json")
 
 
 @operation("POST", SITE + "/containers", "write", status=202)
@@ -113,14 +111,8 @@ def create_container(call: Call, body: NewContainer) -> Container:
     key = (client, body.model_dump_json(exclude_unset=True))
     made, fresh = call.services.creations.once(key, lambda: create.ask(client, **body.arguments()))
     if fresh:
-        call.services.sites.remember(client, made.uuid)
-        call.audit(
-            "container-create",
-            uuid=made.uuid,
-            container=made.uuid,
-            name=made.name or "",
-            image=str(body.image),
-        )
+        call.services.sites.remember(client, made)
+        call.audit("container-create", uuid=made.uuid, name=made.name or "", image=str(body.image))
     return shown(made)
 
 

@@ -108,7 +108,7 @@ class Watcher(Producer):
         if (self.state["problem"] or {}).get("code") in _LOGIN:
             self._log_in_anew()
         containers = self.client.list_containers()
-        self._services.sites.remember(self.client, *(one.uuid for one in containers))
+        self._services.sites.remember(self.client, *containers)
         return {one.uuid: entry_of(one) for one in containers if one.uuid and one.status not in _GONE}
 
     def _log_in_anew(self) -> None:

@@ -70,7 +70,6 @@ class Terminals(Producer):
                 client = call.container()
                 name = client.get_container(call.uuid).name or call.uuid
                 terminal = Terminal(client, call.uuid, command=command, user=user, rows=rows, cols=cols)
-                terminal.settle()
                 return terminal, name
 
             terminal, name = await self._services.calls.run(dial)

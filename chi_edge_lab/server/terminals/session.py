@@ -199,7 +199,6 @@ class Session:
                     self._set, "reconnecting", "The connection to the container was lost; trying again."
                 )
                 self.terminal.reattach()
-                self.terminal.settle()
             except (errors.Unreachable, errors.ServerError, errors.TooManyRequests) as problem:  # noqa: PERF203
                 pause = next(pauses, None)
                 self._call(
