@@ -303,3 +303,56 @@ async def test_an_unknown_terminal_is_not_there(view: Any) -> None:
         async with view("nosuch"):
             pass
     assert refused.value.code == 404
+
+
+async def test_a_slow_second_reader_is_told_what_it_missed(opened: Any, view: Any, services: Any) -> None:
+    services.limits.terminal_high, services.limits.terminal_low = 64 << 10, 16 << 10
+    terminal = await opened()
+    session = services.terminals.get(terminal["id"])
+    async with view(terminal["id"]) as quick, view(terminal["id"]) as slow:
+        slow.say(type="flow")  # and never acknowledges
+        quick.type("yes 0123456789 | head -c 9000000; echo do''ne\n")
+        await quick.until_shown(b"done", 60)
+        assert session.scrollback.start > 0
+        await slow.until(lambda: len(slow.shown) > 0)
+        slow.say(type="ack", offset=session.scrollback.end)  # of which only what was sent counts
+        missed = 0
+
+        def told() -> bool:
+            nonlocal missed
+            missed = sum(one["bytes"] for one in slow.control if one["type"] == "missed")
+            return missed > 0
+
+        await slow.until(told)
+        slow.say(type="ack", offset=missed + len(slow.shown))
+        for _ in range(1000):
+            if b"done" in slow.shown:
+                break
+            await slow.read(10)
+            slow.say(type="ack", offset=missed + len(slow.shown))
+        assert missed + len(slow.shown) == session.scrollback.end
+
+
+async def test_no_shell_is_said_at_once(api: Any, site: str, site_client: Client, container: str) -> None:
+    where = ("sites", site, "containers", container, "terminals")
+    await sh(site_client, container, "/bin/busybox mv /bin/sh /bin/hidden")
+    try:
+        problem = await api("POST", *where, body={}, status=409)
+        assert problem["code"] == "no-shell"
+        assert "no shell" in problem["message"]
+    finally:
+        await blocking(site_client.execute, container, "/bin/busybox mv /bin/hidden /bin/sh")
+
+
+async def test_a_paste_that_nobody_reads_is_held_and_ends_with_the_terminal(
+    opened: Any, view: Any, api: Any
+) -> None:
+    terminal = await opened()
+    async with view(terminal["id"]) as seen:
+        seen.type("stty raw -echo; echo rea''dy; sleep 4321\n")
+        await seen.until_shown(b"ready")
+        for _ in range(3):
+            seen.type(b"x" * (4 << 20))
+        await seen.until(lambda: any(one["type"] == "problem" for one in seen.control))
+        await api("GET", "status")
+        await asyncio.wait_for(api("DELETE", "terminals", terminal["id"], status=204), 20)
