@@ -200,6 +200,28 @@ async def test_a_container_that_stops_says_so(
         assert "container" in state["message"]
 
 
+async def test_a_container_that_is_deleted_says_so(
+    opened: Any, view: Any, site_client: Client, container: str
+) -> None:
+    terminal = await opened()
+    async with view(terminal["id"]) as seen:
+        seen.type("echo rea''dy\n")
+        await seen.until_shown(b"ready")
+        await blocking(lifecycle.delete, site_client, container)
+        state = await seen.until_state("closed")
+        assert "container" in state["message"]
+
+
+async def test_a_frame_that_is_too_large_closes_the_socket_and_not_the_terminal(
+    opened: Any, view: Any, api: Any
+) -> None:
+    terminal = await opened()
+    async with view(terminal["id"]) as seen:
+        seen.type(b"x" * ((4 << 20) + 1))
+        await seen.until(lambda: seen.ended)
+    assert (await api("GET", "terminals", terminal["id"]))["state"] == "open"
+
+
 async def test_a_megabyte_is_pasted_whole(
     opened: Any, view: Any, site_client: Client, container: str
 ) -> None:
@@ -272,6 +294,20 @@ async def test_there_are_no_more_than_may_be(
     assert "limit" in problem["message"]
 
 
+async def test_shells_that_have_ended_keep_no_place(opened: Any, view: Any, services: Any, api: Any) -> None:
+    services.limits.terminals = 1
+    first = await opened()
+    async with view(first["id"]) as seen:
+        seen.type("exit\n")
+        await seen.until_state("closed")
+    for _ in range(100):
+        if not (await api("GET", "terminals", first["id"]))["readers"]:
+            break
+        await asyncio.sleep(0.02)
+    second = await opened()
+    assert [one["id"] for one in (await api("GET", "terminals"))["terminals"]] == [second["id"]]
+
+
 async def test_an_idle_one_is_closed(opened: Any, services: Any, api: Any) -> None:
     services.limits.terminal_idle = 0.4
     terminal = await opened()
@@ -305,7 +341,9 @@ async def test_an_unknown_terminal_is_not_there(view: Any) -> None:
     assert refused.value.code == 404
 
 
-async def test_a_slow_second_reader_is_told_what_it_missed(opened: Any, view: Any, services: Any) -> None:
+async def test_a_slow_second_reader_is_told_what_it_missed(
+    opened: Any, view: Any, services: Any, api: Any
+) -> None:
     services.limits.terminal_high, services.limits.terminal_low = 64 << 10, 16 << 10
     terminal = await opened()
     session = services.terminals.get(terminal["id"])
@@ -314,22 +352,16 @@ async def test_a_slow_second_reader_is_told_what_it_missed(opened: Any, view: An
         quick.type("yes 0123456789 | head -c 9000000; echo do''ne\n")
         await quick.until_shown(b"done", 60)
         assert session.scrollback.start > 0
-        await slow.until(lambda: len(slow.shown) > 0)
-        slow.say(type="ack", offset=session.scrollback.end)  # of which only what was sent counts
-        missed = 0
-
-        def told() -> bool:
-            nonlocal missed
-            missed = sum(one["bytes"] for one in slow.control if one["type"] == "missed")
-            return missed > 0
-
-        await slow.until(told)
-        slow.say(type="ack", offset=missed + len(slow.shown))
-        for _ in range(1000):
-            if b"done" in slow.shown:
-                break
+        while b"done" not in slow.shown:
             await slow.read(10)
+            missed = sum(one["bytes"] for one in slow.control if one["type"] == "missed")
             slow.say(type="ack", offset=missed + len(slow.shown))
+        assert missed > 1 << 20
+        assert [one["type"] for one in slow.control].count("missed") == 1
+        listed = await api("GET", "terminals", terminal["id"])
+        assert listed["readers"] == 2
+        while missed + len(slow.shown) < session.scrollback.end:
+            await slow.read(10)
         assert missed + len(slow.shown) == session.scrollback.end
 
 

@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 State = Literal["open", "reconnecting", "closed"]
 _INPUT = 8 << 20  # bytes typed that wait for the container; more is refused, and said
+# what the old shell's programs may have switched on: alternate screen, mouse, bracketed paste, colours
+_RESET = "\x1b[?1049l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?25h\x1b[!p\x1b[0m"
 _RECONNECT = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds before each try to reach the site again
 
 
@@ -237,7 +239,7 @@ class Session:
                 return False
             else:
                 said = "The connection was lost. This is a new shell; what ran in the old one was ended."
-                self._take(f"\r\n\x1b[7m[{said}]\x1b[0m\r\n".encode())
+                self._take(f"{_RESET}\r\n\x1b[7m[{said}]\x1b[0m\r\n".encode())
                 self._call(self._set, "open", said)
                 return True
         return False
