@@ -6,9 +6,11 @@ The schemas in `events/` say what is told of each; nothing else leaves, whatever
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import shlex
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,7 +26,7 @@ log = logging.getLogger(__name__)
 Event = Literal["container-create", "container-delete", "exec", "terminal-open", "upload", "download"]
 SCHEMAS = Path(__file__).parent / "events"
 _TEXT = 4096  # characters of one value that are told; a command may be as large as a request's body
-_ITEMS = 256  # words of a command that are told
+_WORDS = 1000  # of a command; the line of them is shortened again
 _HIDDEN = "[hidden]"
 
 
@@ -57,15 +59,8 @@ class Audit:
         if self._logger is None:
             return
         try:
-            told = {
-                "user": call.user,
-                "site": call.site,
-                "project": call.project,
-                "container": call.uuid,
-                **data,
-            }
             known = self._properties[event]
-            told = {name: _plain(value) for name, value in told.items() if name in known}
+            told = {name: _plain(name, value) for name, value in _facts(call, data).items() if name in known}
             if self._loop is None or self._on_loop():
                 self._tell(event, told)
             else:
@@ -96,16 +91,36 @@ class Audit:
         )  # fmt: skip
 
 
-def _plain(value: Any) -> Any:
+def _facts(call: Call, data: Mapping[str, Any]) -> dict[str, Any]:
+    sites = call.services.sites
+    state = sites.state(call.site, call.project)  # says which site "default" is
+    facts = {
+        "user": call.user,
+        "site": state.site if state is not None else call.site,
+        "project": call.project,
+        "uuid": call.uuid,
+        **data,
+    }
+    return {"name": sites.name_of(facts["uuid"]), **facts}
+
+
+def _plain(name: str, value: Any) -> Any:
     """A value as it may be written down: short, without secrets, and text that any encoding takes."""
-    if isinstance(value, str):
-        return redact(_encodable(value[:_TEXT]))
-    if isinstance(value, (list, tuple)):
-        return [
-            _HIDDEN if before and _asks_for_a_secret(before) else _plain(one)
-            for before, one in zip(("", *value), value[:_ITEMS], strict=False)
-        ]
-    return value
+    if name == "command":
+        value = _without_secrets(value)
+    return redact(_encodable(value[:_TEXT])) if isinstance(value, str) else value
+
+
+def _without_secrets(command: str | Sequence[str] | None) -> str:
+    """A command as one line, without the value of such an option as --password."""
+    words = list(command or ())[:_WORDS] if not isinstance(command, str) else [command]
+    if isinstance(command, str):
+        with contextlib.suppress(ValueError):  # a quote that does not end
+            words = shlex.split(command[: 2 * _TEXT])
+    return shlex.join(
+        _HIDDEN if _asks_for_a_secret(before) else one
+        for before, one in zip(["", *words], words, strict=False)
+    )
 
 
 def _encodable(text: str) -> str:
@@ -115,6 +130,6 @@ def _encodable(text: str) -> str:
         return text.encode("ascii", "backslashreplace").decode("ascii")
 
 
-def _asks_for_a_secret(word: Any) -> bool:
+def _asks_for_a_secret(word: str) -> bool:
     """Whether a word is an option such as --password, whose value is the next word."""
-    return isinstance(word, str) and word.startswith("-") and redact(f"{word}=x") != f"{word}=x"
+    return word.startswith("-") and redact(f"{word}=x") != f"{word}=x"

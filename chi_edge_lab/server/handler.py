@@ -12,11 +12,11 @@ from urllib.parse import quote, unquote_to_bytes
 from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import APIHandler
 from pydantic import BaseModel, ValidationError
-from pydantic_core import PydanticSerializationError
 from tornado import web
 
 from chi_edge_lab import errors
 from chi_edge_lab.server.call import Call
+from chi_edge_lab.server.encoding import encode
 from chi_edge_lab.server.failures import Problem, problem_of, status_of
 from chi_edge_lab.server.feeds.containers import poke
 from chi_edge_lab.server.operations import IN_CALL, Operation, Payload
@@ -36,6 +36,12 @@ class EdgeHandler(APIHandler):
         """What serves the request."""
         found: Services = self.settings["chi_edge_lab_services"]
         return found
+
+    async def prepare(self) -> None:  # type: ignore[override]
+        """Nobody who is not logged in comes further, whatever a handler does before its verb (streamed bodies)."""
+        await super().prepare()
+        if not self.current_user and self.request.method != "OPTIONS":
+            raise web.HTTPError(403)
 
     def call_for(self, path: dict[str, str]) -> Call:
         """The call that this request is; `path` holds the names of its path, unquoted by Tornado."""
@@ -130,14 +136,6 @@ class EdgeHandler(APIHandler):
             if operation.of_site and operation.method != "GET":
                 await poke(call)
             self.answer(result, operation.status)
-
-
-def encode(model: BaseModel) -> bytes:
-    """JSON of a model. Names of files that are not UTF-8 travel as escaped lone surrogates."""
-    try:
-        return model.__pydantic_serializer__.to_json(model)
-    except PydanticSerializationError:
-        return json.dumps(model.model_dump(mode="python"), default=str).encode("ascii")
 
 
 def handler_for(operations: list[Operation]) -> type[EdgeHandler]:

@@ -14,6 +14,7 @@ from pydantic.json_schema import models_json_schema
 
 from chi_edge_lab import __version__
 from chi_edge_lab.server.failures import Problem
+from chi_edge_lab.server.feeds.topics import TOPICS
 from chi_edge_lab.server.operations import MESSAGES, PATTERNS, Operation
 
 _REF = "#/components/schemas/{model}"
@@ -33,7 +34,10 @@ whether the thing exists, before they upgrade; both refuse a foreign Origin.
 snapshot follows), `end`, `error` and `problem` (`data` is a Problem), or the topic's own. After a drop, subscribe again
 with the last `cursor`.
 
-`/terminals/{id}` is one terminal: binary frames are its bytes, text frames are small JSON messages (size, exit, state).
+`/terminals/{id}/socket` is one terminal: binary frames are its bytes, text frames are small JSON messages (size, state,
+exit and the like).
+
+Topics of `/events`:
 """
 
 # what an answer of each status means; the site's own 401 and 5xx come as 424 and 502, as they are not Jupyter's
@@ -51,10 +55,20 @@ _PROBLEMS = {
 _OF_SITE = (404, 409, 424, 429, 502, 503, 504)
 
 
+def _description() -> str:
+    """The prose, with the topics that there are."""
+    lines = []
+    for name, topic in sorted(TOPICS.items()):
+        text = " ".join((inspect.getdoc(topic.open) or "").split())
+        lines.append(f"- `{name}` ({topic.request.__name__}): {text}")
+    return DESCRIPTION + "\n".join(lines) + "\n"
+
+
 def openapi(operations: Sequence[Operation]) -> dict[str, Any]:
     """The document for these operations."""
     wanted: list[tuple[type[BaseModel], Any]] = [(Problem, "serialization")]
-    wanted += [(one, "serialization") for one in MESSAGES]
+    wanted += [(one, "validation") for one in MESSAGES]
+    wanted += [(topic.request, "validation") for _, topic in sorted(TOPICS.items())]
     for one in operations:
         wanted += [(one.query, "validation")] if one.query else []
         wanted += [(one.body, "validation")] if one.body else []
@@ -68,7 +82,7 @@ def openapi(operations: Sequence[Operation]) -> dict[str, Any]:
         _drop_unused(one, references, schemas, paths)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "chi_edge_lab", "version": __version__, "description": DESCRIPTION},
+        "info": {"title": "chi_edge_lab", "version": __version__, "description": _description()},
         "servers": [{"url": "/chi-edge-lab/api", "description": "below the Jupyter server's base URL"}],
         "security": [{"token": []}],
         "tags": _tags(operations),

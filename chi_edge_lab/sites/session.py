@@ -46,11 +46,13 @@ class EdgeSession(Session):
     def request(  # type: ignore[override]  # keystoneauth itself names all others
         self, url: str, method: str, redirect: Any = None, **options: Any
     ) -> Any:
-        """As keystoneauth's, but a redirect is followed only on the same host.
+        """As keystoneauth's, but a redirect is followed only on the same host, and no body is logged.
 
-        keystoneauth sends everything anew wherever it is sent: the token, and at a login the password.
+        keystoneauth sends everything anew wherever it is sent: the token, and at a login the password. At debug level
+        it logs whole answers, and in them stand people's environment variables and what a site echoes.
         """
-        response = super().request(url, method, redirect=False, **options)
+        options["log"] = False
+        response = self._once(url, method, options)
         if redirect is False:
             return response
         options.pop("params", None)  # they are in the address that was given
@@ -65,7 +67,15 @@ class EdgeSession(Session):
                     "nothing was sent there.",
                     hint="The address of the site may be out of date: tell its operators.",
                 )
-            response = super().request(target, method, redirect=False, **options)
+            response = self._once(target, method, options)
+        return response
+
+    def _once(self, url: str, method: str, options: dict[str, Any]) -> Any:
+        response = super().request(url, method, redirect=False, **options)
+        log.debug(
+            "%s %s%s: %d in %.0f ms", method, _origin(response.url), urlsplit(response.url).path,
+            response.status_code, response.elapsed.total_seconds() * 1000,
+        )  # fmt: skip
         return response
 
     def get_auth_headers(self, auth: Any = None, **options: Any) -> Any:
@@ -204,10 +214,20 @@ class Login:
             self.session.get_token()
 
     def projects(self) -> list[str]:
-        """Names of the projects that the user may log in to, as Keystone tells them; raises as `check` does."""
-        url = f"{self.auth_url.rstrip('/')}/auth/projects"
+        """Names of the projects that the user may log in to, as Keystone tells them; raises as `check` does.
+
+        Raises:
+            errors.Forbidden: Keystone does not tell them.
+        """
+        keystone = self.auth_url.rstrip("/").removesuffix("/v3") + "/v3"
         with self._explained():
-            reply = self.session.get(url, authenticated=True).json()
+            try:
+                reply = self.session.get(f"{keystone}/auth/projects", authenticated=True).json()
+            except (ksa.Forbidden, ksa.NotFound) as problem:
+                raise errors.Forbidden(
+                    f"{self.site} does not tell this user's projects.", hint="Name the project.",
+                    request_id=getattr(problem, "request_id", None), http_status=problem.http_status,
+                ) from None  # fmt: skip
         found = reply.get("projects") if isinstance(reply, dict) else None
         return sorted(
             {str(one.get("name")) for one in found or [] if isinstance(one, dict) and one.get("name")}

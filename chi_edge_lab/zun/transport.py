@@ -54,14 +54,15 @@ class Transport(SessionClient):  # type: ignore[misc]
         body: Any = None,
         timeout: float = QUICK,
         secret: bool = False,
+        limit: int | None = None,
     ) -> Any:
         """Send one request and return its JSON (None for an empty body).
 
         `doing` completes "Could not ..." in an error. None in `query` is left out. `secret` keeps request and
-        answer out of keystoneauth's debug log.
+        answer out of keystoneauth's debug log. `limit` is the largest answer in bytes that is read (None: any).
 
         Raises:
-            errors.SiteError: the site's refusal, or Unreachable.
+            errors.SiteError: the site's refusal, Unreachable, or ReplyTooLong.
             errors.BadCredentials: the token has expired and the login does not work any more.
         """
         parameters = {key: str(value) for key, value in (query or {}).items() if value is not None}
@@ -69,6 +70,9 @@ class Transport(SessionClient):  # type: ignore[misc]
         options: dict[str, Any] = {"doing": doing, "timeout": timeout, "log": not secret}
         if body is not None:
             options["body"] = body
+        if limit is not None:
+            # keystoneauth's debug log would read the answer whole
+            options |= {"stream": True, "log": False, "limit": limit}
         return self.json_request(method, url, **options)[1]
 
     def json_request(self, method: str, url: str, **kwargs: Any) -> tuple[Any, Any]:
@@ -80,8 +84,9 @@ class Transport(SessionClient):  # type: ignore[misc]
         if kwargs.get("data"):
             headers.setdefault("Content-Type", "application/json")
         doing = kwargs.get("doing") or _plain(method, url)
+        limit = kwargs.pop("limit", None)
         response = self._http_request(url, method, **kwargs)
-        content = response.content
+        content = response.content if limit is None else _content(response, limit, doing)
         if not content.strip():
             return response, None
         try:
@@ -157,6 +162,24 @@ class Transport(SessionClient):  # type: ignore[misc]
         if not target.netloc and location.startswith("/"):
             return f"{here.scheme}://{here.netloc}{location}"
         return location
+
+
+def _content(response: Any, limit: int, doing: str) -> bytes:
+    """The body of a streamed answer, if it is no longer than `limit` bytes."""
+    content = bytearray()
+    with response:
+        try:
+            for chunk in response.iter_content(1 << 16):
+                content += chunk
+                if len(content) > limit:
+                    raise errors.ReplyTooLong(
+                        f"Could not {doing}: the site's answer is larger than {limit} bytes.",
+                        hint="Ask for less at a time.",
+                        http_status=response.status_code,
+                    )
+        except OSError as problem:
+            raise to_error(problem, doing) from None
+    return bytes(content)
 
 
 def _plain(method: str, url: str) -> str:

@@ -36,6 +36,9 @@ class Raw:
     def url(self, path: str) -> str:
         return f"{self.base}{path}"
 
+    def absolute(self, path: str) -> str:
+        return str(self._client.get_url(self.url(path)))
+
     async def ask(
         self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
     ) -> HTTPResponse:
@@ -50,7 +53,7 @@ class Raw:
 
     async def upgrade(self, path: str, headers: Mapping[str, str] | None = None) -> int:
         """The status with which a websocket's handshake is answered; one that opens is closed again."""
-        url = "ws" + self._client.get_url(self.url(path)).removeprefix("http")
+        url = "ws" + self.absolute(path).removeprefix("http")
         try:
             socket = await websocket_connect(
                 HTTPRequest(url, headers=dict(headers or {}), request_timeout=20)

@@ -78,6 +78,7 @@ class FaultProxy:
         self._upstream = (parts.hostname, parts.port)
         self.faults: list[Fault] = []
         self.seen: list[str] = []  # request lines, in order
+        self.secrets: set[str] = set()  # tokens of Keystone and of websockets that came by
         self.open = 0  # connections
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -131,7 +132,18 @@ class FaultProxy:
         self._run(self._close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
+        self._loop.run_until_complete(self._rest())
         self._loop.close()
+
+    async def _rest(self) -> None:
+        """What was accepted at the last moment is ended too."""
+        await asyncio.sleep(0.01)
+        mine = asyncio.current_task()
+        tasks = [task for task in asyncio.all_tasks() if task is not mine]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0.01)
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
@@ -148,6 +160,10 @@ class FaultProxy:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _note(self, headers: dict[str, str]) -> None:
+        names = ("x-auth-token", "x-subject-token")
+        self.secrets.update(headers[name] for name in names if name in headers)
+
     def _rewritten(self, data: bytes) -> bytes:
         host, port = self._upstream
         return data.replace(f"{host}:{port}".encode(), f"127.0.0.1:{self.port}".encode())
@@ -163,6 +179,7 @@ class FaultProxy:
         except (OSError, EOFError, asyncio.CancelledError):
             _reset(writer)
         finally:
+            await _closed(writer)
             self.open -= 1
             self._tasks.discard(task)
 
@@ -171,6 +188,8 @@ class FaultProxy:
         first, headers = _parsed(head)
         line = first.rsplit(" ", 1)[0]
         self.seen.append(line)
+        self._note(headers)
+        self.secrets.update(re.findall(r"[?&]token=([^&\s]+)", line))
         found = [fault for fault in list(self.faults) if fault.applies(line)]
         fault = found[0] if found else Fault("")
         if fault.delay:
@@ -197,12 +216,14 @@ class FaultProxy:
                 await self._relay(up_reader, writer, fault.cut)
         finally:
             up_writer.close()
+            await _closed(up_writer)
 
     async def _relay(
         self, up_reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cut: int | None
     ) -> None:
         head = self._rewritten(await up_reader.readuntil(b"\r\n\r\n"))
         _, headers = _parsed(head)
+        self._note(headers)
         data = await up_reader.read(-1)
         if "json" in headers.get("content-type", "") and "content-length" in headers:
             data = self._rewritten(data)
@@ -268,6 +289,16 @@ async def _tunnel(
         for way in ways:
             way.cancel()
         await asyncio.gather(*ways, return_exceptions=True)
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    """Until the connection is closed; one that does not end is cut."""
+    try:
+        await asyncio.wait_for(writer.wait_closed(), 2)
+    except asyncio.TimeoutError:
+        writer.transport.abort()
+    except OSError:
+        return  # it ended in an error, as it was to
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

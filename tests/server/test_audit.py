@@ -16,21 +16,24 @@ import yaml
 from jupyter_events import EventLogger
 
 from chi_edge_lab.server.audit import SCHEMAS, Audit, schema_id
+from chi_edge_lab.server.sites import SiteClients
 
 EVENTS = ["container-create", "container-delete", "download", "exec", "terminal-open", "upload"]
 UUID = "01234567-89ab-cdef-0123-456789abcdef"
 FACTS: dict[str, dict[str, Any]] = {
     "container-create": {"name": "box", "image": "busybox"},
-    "container-delete": {"name": "box", "force": True},
+    "container-delete": {"name": "box"},
     "download": {"name": "box", "path": "/tmp/b\udcff", "bytes": 12, "outcome": "ok"},
-    "exec": {"name": "box", "command": ["ls", "-l"], "exit_code": 0},
-    "terminal-open": {"name": "box", "terminal": "7", "command": ["sh"]},
+    "exec": {"name": "box", "command": "ls -l"},
+    "terminal-open": {"name": "box", "terminal": "7", "command": "sh"},
     "upload": {"name": "box", "path": "/tmp/a", "bytes": None, "outcome": "cancelled"},
 }
 
 
 def call(**changes: Any) -> Any:
-    return SimpleNamespace(**{"user": "ada", "site": "local", "project": None, "uuid": UUID, **changes})
+    services = SimpleNamespace(sites=SiteClients())
+    facts = {"user": "ada", "site": "local", "project": None, "uuid": UUID, "services": services, **changes}
+    return SimpleNamespace(**facts)
 
 
 class Ear:
@@ -81,7 +84,7 @@ async def test_an_event_reaches_handlers_and_listeners_from_any_thread(
     assert ear.threads == {threading.get_ident()}  # listeners run on the loop alone
     lines = [json.loads(line) for line in told.getvalue().splitlines()]
     assert [one["project"] for one in lines] == [None, "class"]
-    wanted = {**FACTS[event], "container": UUID, "site": "local"}
+    wanted = {**FACTS[event], "uuid": UUID, "site": "local"}
     if "path" in wanted:
         wanted["path"] = wanted["path"].replace("\udcff", "\\xff")
     assert all(wanted.items() <= one.items() for one in lines)
@@ -93,7 +96,9 @@ async def test_what_the_schema_does_not_name_is_not_told(logger: EventLogger, to
     secrets = {"environment": {"KEY": "hunter2"}, "output": "hunter2"}
     audit.emit("exec", call(), {"command": ["mysql", "--password", "hunter2"], **secrets})
     audit.emit("exec", call(), {"command": ["sh", "-c", "PASSWORD=hunter2 run; x --token=hunter2"]})
-    assert told.getvalue().count("\n") == 2
+    audit.emit("exec", call(), {"command": "mysql --password 'hunter2' -e x"})
+    audit.emit("exec", call(), {"command": "mysql --password=hunter2 -e 'it does not end"})
+    assert told.getvalue().count("\n") == 4
     assert "hunter2" not in told.getvalue()
     assert "mysql" in told.getvalue()
 
@@ -104,11 +109,11 @@ async def test_a_long_command_and_odd_text_are_told_in_short(logger: EventLogger
     audit.emit("exec", call(), {"command": ["x" * 2_000_000] * 500})
     audit.emit("upload", call(), {"path": "/tmp/\ud800"})
     first, second = told.getvalue().splitlines()
-    assert len(first) < 1_100_000
+    assert len(first) < 10_000
     assert json.loads(second)["path"] == "/tmp/\\ud800"
 
 
-@pytest.mark.parametrize("broken", ["modifier", "data", "event", "uuid"])
+@pytest.mark.parametrize("broken", ["modifier", "data", "event", "user"])
 async def test_what_cannot_be_told_fails_nothing_and_is_said_once(
     broken: str, logger: EventLogger, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -121,9 +126,9 @@ async def test_what_cannot_be_told_fails_nothing_and_is_said_once(
     if broken == "modifier":
         logger.add_modifier(schema_id=schema_id("exec"), modifier=fail)
     event = "unheard-of" if broken == "event" else "exec"
-    who = call(uuid=7) if broken == "uuid" else call()
+    who = call(user=7) if broken == "user" else call()
     for _ in range(3):
-        audit.emit(event, who, {"command": "not a list" if broken == "data" else ["ls"]})
+        audit.emit(event, who, {"command": 7 if broken == "data" else ["ls"]})
     await asyncio.to_thread(audit.emit, event, who, {"command": 7 if broken == "data" else ["ls"]})
     await asyncio.sleep(0)
     said = [one.getMessage() for one in caplog.records if one.name == "chi_edge_lab.server.audit"]

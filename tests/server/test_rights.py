@@ -17,7 +17,7 @@ from tests.server.asking import OPERATIONS, SOCKETS, UUID, Raw, filled
 
 NOWHERE = "nowhere"  # a site that is not: what may be asked ends in 404, and nothing is sent to any cloud
 # what the authorizer is asked for at a socket's door
-SOCKET_ACTIONS = {"/events": "read", "/terminals/{id}": "execute"}
+SOCKET_ACTIONS = {"/events": "read", "/terminals/{id}/socket": "execute"}
 VERBS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
 
 
@@ -122,7 +122,14 @@ def _has_body(one: Operation) -> bool:
     return one.method in {"POST", "PUT", "PATCH"}
 
 
-@pytest.mark.parametrize("header", [{}, {"Authorization": "token wrong"}, {"Cookie": "username-x=2|1:0|"}])
+# a program can always give itself a pair of XSRF tokens that fit; that is no login
+FORGED = {"Cookie": "_xsrf=2|12345678|0123456789abcdef0123456789abcdef|1700000000"}
+FORGED |= {"X-XSRFToken": FORGED["Cookie"].partition("=")[2]}
+
+
+@pytest.mark.parametrize(
+    "header", [{}, {"Authorization": "token wrong"}, {"Cookie": "username-x=2|1:0|"}, FORGED]
+)
 async def test_who_is_not_logged_in_gets_nothing(
     header: dict[str, str], raw: Raw, recorder: type[Recorder], done: list[str]
 ) -> None:
@@ -131,6 +138,11 @@ async def test_who_is_not_logged_in_gets_nothing(
         reply = await raw.ask(one.method, path_of(one), header)
         if reply.code != 403:
             wrong[one.method, one.path] = reply.code
+    for path in {one.path for one in OPERATIONS}:
+        for verb in VERBS:
+            code = (await raw.ask(verb, filled(path, site=NOWHERE), header)).code
+            if code not in {403, 405}:
+                wrong[verb, path] = code
     for path in SOCKETS:
         code = await raw.upgrade(filled(path), header)
         if code != 403:

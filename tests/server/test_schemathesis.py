@@ -17,19 +17,21 @@ from schemathesis import Case, GenerationMode, checks
 from chi_edge_lab import sites
 from chi_edge_lab.core import create
 from chi_edge_lab.server.openapi import openapi
-from chi_edge_lab.server.operations import Operation
+from chi_edge_lab.server.operations import CONTAINER, Operation
 from chi_edge_lab.zun import client_for
 from tests.labserver import LabServer
 from tests.server.asking import OPERATIONS, UUID
 from tests.server.conftest import PROFILES
 
-SCHEMA = schemathesis.openapi.from_dict(openapi(OPERATIONS))
+# without the security scheme: what comes without the token is test_rights' matter, here it would be half of all
+DOCUMENT = {name: part for name, part in openapi(OPERATIONS).items() if name != "security"}
+SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
 REQUEST_SECONDS = 15.0  # longer is a hang
-SECONDS_EACH = min(1.2, 36 / len(OPERATIONS))  # for one operation and kind of input; more is not tried
-EXAMPLES = 25
+SECONDS_EACH = min(1.2, 30 / len(OPERATIONS))  # for one operation and kind of input; more is not tried
+EXAMPLES = 15
 SLEEP = ["sh", "-c", "trap : TERM; while :; do sleep 1; done"]
-# what ends a container, or the process in it, is asked of a second one, so that the others meet one that runs
-ENDING = ("/stop", "/kill", "/pause", "/restart", "/rebuild", "/delete")
+# what stops a container is asked of a second one, and what deletes it of a third: the others meet one that runs
+STOPPING = ("/start", "/stop", "/kill", "/pause", "/unpause", "/restart", "/rebuild")
 CHECKS = [
     checks.not_a_server_error,
     checks.status_code_conformance,
@@ -40,25 +42,24 @@ CHECKS = [
 
 @dataclasses.dataclass
 class Running:
-    """A Jupyter server and, for each site, a container to be used and one to be ended."""
+    """A Jupyter server, and containers by site and by what is done to them."""
 
     lab: LabServer
-    used: dict[str, str]
-    ended: dict[str, str]
+    containers: dict[tuple[str, str], str]
 
 
 @pytest.fixture(scope="module")
 def running(edge_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     home = {"CHI_EDGE_LAB_HOME": str(edge_home)}
-    found = Running(LabServer(tmp_path_factory.mktemp("lab"), env=home), {}, {})
+    found = Running(LabServer(tmp_path_factory.mktemp("lab"), env=home), {})
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CHI_EDGE_LAB_HOME", str(edge_home))
         for site in PROFILES:
             client = client_for(sites.login(site))
-            for kept, name in ((found.used, "used"), (found.ended, "ended")):
-                kept[site] = create.create(
+            for use in ("used", "stopped", "deleted"):
+                found.containers[site, use] = create.create(
                     client,
-                    name=f"schemathesis-{name}",
+                    name=f"schemathesis-{use}",
                     image="busybox",
                     command=SLEEP,
                     wait_until_running=True,
@@ -69,8 +70,9 @@ def running(edge_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 def paths(one: Operation, running: Running) -> st.SearchStrategy[dict[str, str]]:
     """Values for the names in the operation's path: mostly of things that are there."""
-    ends = one.method == "DELETE" or one.path.endswith(ENDING)
-    there = running.ended if ends else running.used
+    use = "stopped" if one.path.endswith(STOPPING) else "used"
+    if (one.method, one.path) == ("DELETE", CONTAINER):
+        use = "deleted"
 
     def of_site(site: str) -> st.SearchStrategy[dict[str, str]]:
         others = [name for name in one.path_names if name not in {"site", "uuid"}]
@@ -78,14 +80,24 @@ def paths(one: Operation, running: Running) -> st.SearchStrategy[dict[str, str]]
         if "site" in one.path_names:
             names["site"] = st.just(site)
         if "uuid" in one.path_names:
-            names["uuid"] = st.sampled_from([there.get(site, UUID)] * 5 + [UUID])
+            names["uuid"] = st.sampled_from([running.containers.get((site, use), UUID)] * 5 + [UUID])
         return st.fixed_dictionaries(names)
 
     return st.sampled_from([*PROFILES, *PROFILES, "default", "nowhere", "é;'"]).flatmap(of_site)
 
 
-@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: str(mode.value))
-@pytest.mark.parametrize("one", OPERATIONS, ids=lambda one: f"{one.method} {one.path}")
+# what takes nothing can be asked nothing that does not fit
+TRIED = [
+    (one, mode)
+    for one in OPERATIONS
+    for mode in GenerationMode
+    if mode is GenerationMode.POSITIVE or one.path_names or one.query or one.body
+]
+
+
+@pytest.mark.parametrize(
+    ("one", "mode"), TRIED, ids=[f"{one.method} {one.path} {mode.value}" for one, mode in TRIED]
+)
 def test_it_answers_as_the_document_says(one: Operation, mode: GenerationMode, running: Running) -> None:
     headers = {"Authorization": f"token {running.lab.token}"}
     until = time.monotonic() + SECONDS_EACH

@@ -34,7 +34,7 @@ from chi_edge_lab.server.feeds.hub import Lease
 from chi_edge_lab.server.feeds.subscriptions import Subscriptions
 from chi_edge_lab.server.feeds.topics import load_topics, wanted
 from chi_edge_lab.server.handler import RESOURCE
-from chi_edge_lab.server.operations import route
+from chi_edge_lab.server.operations import messages, route
 from chi_edge_lab.server.services import Services
 
 MESSAGE_BYTES = 64 << 10  # a larger message of a client closes its socket
@@ -64,6 +64,7 @@ class Unsubscribe(BaseModel):
     id: Id
 
 
+messages(Subscribe, Unsubscribe)
 MESSAGE: TypeAdapter[Subscribe | Unsubscribe] = TypeAdapter(
     Annotated[Subscribe | Unsubscribe, Discriminator("op")]
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Callable
 from typing import TypeVar
@@ -49,8 +50,8 @@ class Streaming(EdgeHandler):
         """The client has gone."""
         self._gone = True
 
-    def head(self, name: str, size: int | None) -> None:
-        """Headers of a download: saved under its name, and never shown as a page of Jupyter's origin."""
+    def describe(self, name: str, size: int | None) -> None:
+        """Set a download's headers: saved under its name, and never shown as a page of Jupyter's origin."""
         self.set_header("Content-Type", "application/octet-stream")
         self.set_header("Content-Security-Policy", "sandbox; default-src 'none'")
         self.set_header("X-Content-Type-Options", "nosniff")
@@ -74,8 +75,10 @@ class Streaming(EdgeHandler):
                     begin()
                     begun = True
                 if not piece:
-                    await self.finish(set_content_type="application/octet-stream")
-                    return not self._gone
+                    # a client may hang up as soon as it has the last byte: what was flushed to it counts
+                    with contextlib.suppress(StreamClosedError):
+                        await self.finish(set_content_type="application/octet-stream")
+                    return True
                 if self._gone:
                     return False
                 ahead = asyncio.ensure_future(workers.run(read))
@@ -133,7 +136,7 @@ class FileContent(Streaming):
             stream.narrow(*part)
 
         def begin() -> None:
-            self.head(stream.name, stream.end - stream.start)
+            self.describe(stream.name, stream.end - stream.start)
             self.set_header("Accept-Ranges", "bytes")
             self.set_header("ETag", stream.etag)
             if part is not None:
@@ -250,13 +253,15 @@ class TransferContent(Streaming):
         if source is not None and file is not None:
             size = file.stat().st_size
             try:
-                return await self.send(disk, lambda: source.read(_PIECE), lambda: self.head(one.name, size))
+                return await self.send(
+                    disk, lambda: source.read(_PIECE), lambda: self.describe(one.name, size)
+                )
             finally:
                 source.close()
         pieces = zipped.zipped(roots, compression=query.compression)
         try:
             return await self.send(
-                disk, lambda: next(pieces, b""), lambda: self.head(f"{one.name}.zip", None)
+                disk, lambda: next(pieces, b""), lambda: self.describe(f"{one.name}.zip", None)
             )
         finally:
             pieces.close()

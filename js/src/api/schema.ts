@@ -4,6 +4,59 @@
  */
 
 export interface paths {
+    "/choice": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Say which site and project `default` means, for all who use this server; nothing is sent. */
+        put: operations["choose_site"];
+        post?: never;
+        /** Let `default` mean the site that is found again. */
+        delete: operations["forget_choice"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/execs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The long commands of this server, those that have just ended among them. */
+        get: operations["list_execs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/execs/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A long command and its output from a place on. */
+        get: operations["get_exec"];
+        put?: never;
+        post?: never;
+        /** Kill a long command if it runs, and forget it. */
+        delete: operations["end_exec"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/openapi.json": {
         parameters: {
             query?: never;
@@ -21,6 +74,41 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/recordings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The recordings that are kept, newest first. */
+        get: operations["list_recordings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/recordings/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A recording as asciicast v2. */
+        get: operations["get_recording"];
+        put?: never;
+        post?: never;
+        /** Delete a recording. */
+        delete: operations["delete_recording"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/sites": {
         parameters: {
             query?: never;
@@ -28,8 +116,59 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The sites that can be named; nothing is sent to them. */
+        /** The sites that can be used, and how logging in to them went; nothing is sent to them. */
         get: operations["list_sites"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One site: logs in and tells what it is. */
+        get: operations["get_site"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/availability_zones": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where containers can be placed. */
+        get: operations["list_availability_zones"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/capabilities": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What the site can do, and the reason for each thing that it cannot. */
+        get: operations["get_capabilities"];
         put?: never;
         post?: never;
         delete?: never;
@@ -48,7 +187,25 @@ export interface paths {
         /** The project's containers. */
         get: operations["list_containers"];
         put?: never;
-        post?: never;
+        /** Create a container; it is still being made when this answers. The same twice within two seconds is one. */
+        post: operations["create_container"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** What is wrong with a container that somebody is typing; nothing is made. */
+        post: operations["check_container"];
         delete?: never;
         options?: never;
         head?: never;
@@ -62,8 +219,711 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** One container as the site shows it. */
+        /** One container as the site shows it; the values of its environment variables only when asked for. */
         get: operations["get_container"];
+        put?: never;
+        post?: never;
+        /** Delete a container in whatever state it is; it goes a moment later. */
+        delete: operations["delete_container"];
+        options?: never;
+        head?: never;
+        /** Give a container another name. */
+        patch: operations["rename_container"];
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/actions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What was done to the container, by whom and when. */
+        get: operations["list_actions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/commit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Make an image of a container. */
+        post: operations["commit_container"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/diagnostics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A zip about the server, a site and one of its containers. */
+        get: operations["get_container_diagnostics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/exec": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Run a command and give its output; one that takes longer goes on, and is asked for by its id. */
+        post: operations["exec_command"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/execs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Start a command that may take long; its output is asked for by its id, or followed by the topic `exec`. */
+        post: operations["start_exec"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/files": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What is in a folder. */
+        get: operations["list_files"];
+        /** Write a file, whole or not at all. */
+        put: operations["write_file"];
+        post?: never;
+        /** Delete a file, a link or a folder. */
+        delete: operations["delete_file"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/files/content": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One file of any size, as a download (single ranges too). */
+        get: operations["download_file"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/files/copy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Copy a file or folder, whole or not at all. */
+        post: operations["copy_file"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/files/mkdir": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Make a folder. */
+        post: operations["make_folder"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/files/read": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A file's content, or a piece of it; larger ones are downloaded. */
+        get: operations["read_file"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/files/rename": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Rename or move a file or folder. */
+        post: operations["rename_file"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/files/stat": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One path. */
+        get: operations["stat_file"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/floating_ips": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The floating IPs bound to a container. */
+        get: operations["list_container_floating_ips"];
+        put?: never;
+        /** Bind a floating IP to a container; waits some seconds for it to have a network port. */
+        post: operations["attach_floating_ip"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/floating_ips/{address}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Unbind a floating IP from a container; it stays the project's. */
+        delete: operations["detach_floating_ip"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/kill": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Send a signal to a container's main process. */
+        post: operations["kill_container"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/logs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lines of a container's log, as far back as the server keeps them. */
+        get: operations["get_logs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/logs/download": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A container's log as a text file, as far back as the server keeps it. */
+        get: operations["download_logs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/logs/search": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Search a container's log, as far back as the server keeps it. */
+        get: operations["search_logs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/networks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The networks a container is on. */
+        get: operations["list_container_networks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Freeze a container's processes. */
+        post: operations["pause_container"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/rebuild": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Make a container anew, with another image if one is given. */
+        post: operations["rebuild_container"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/restart": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Stop and start a container. */
+        post: operations["restart_container"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/start": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Start a container; nothing to do when it runs. */
+        post: operations["start_container"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/stats": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One measurement of CPU, memory and traffic; takes a second on some sites. */
+        get: operations["get_stats"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/stop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Stop a container; nothing to do when it has stopped. */
+        post: operations["stop_container"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/terminals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Open a shell in a container; its bytes are at `/terminals/{id}/socket`. */
+        post: operations["open_terminal"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/top": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The container's processes, where the site can tell. */
+        get: operations["list_processes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/transfers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Begin an upload, whose bytes are sent then, or a download, whose bytes are fetched when it is ready. */
+        post: operations["create_transfer"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/unpause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Let a paused container go on. */
+        post: operations["unpause_container"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/device_profiles": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The devices that a container can ask for. */
+        get: operations["list_device_profiles"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/diagnostics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A zip about the server and a site, also where the site does not answer. */
+        get: operations["get_site_diagnostics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/doctor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What works on this site and what does not, with what to do next. */
+        get: operations["examine"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/floating_ips": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The project's floating IPs, bound or not. */
+        get: operations["list_floating_ips"];
+        put?: never;
+        /** Allocate a new floating IP. */
+        post: operations["allocate_floating_ip"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/floating_ips/{address}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Give a floating IP back to the site, bound or not. */
+        delete: operations["release_floating_ip"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/images": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The images on the site's hosts, or what to do where it does not list them. */
+        get: operations["list_images"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/login": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Log in anew: after credentials were changed, or a token has expired. */
+        post: operations["log_in"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/networks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The networks of the project, and which floating IPs come from. */
+        get: operations["list_networks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/projects": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The projects that one may log in to on this site. */
+        get: operations["list_projects"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/quotas": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The project's limits and what it uses of them. */
+        get: operations["get_quotas"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/refresh": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Look at the site at once, for all who watch it (every change asked of it through this server does so too). */
+        post: operations["refresh"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/reservations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The project's leases, and the reservations that a container can be created with now. */
+        get: operations["list_reservations"];
         put?: never;
         post?: never;
         delete?: never;
@@ -89,37 +949,311 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/terminals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The terminals of this server. */
+        get: operations["list_terminals"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/terminals/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One terminal. */
+        get: operations["get_terminal"];
+        put?: never;
+        post?: never;
+        /** End a terminal's shell and forget it. */
+        delete: operations["close_terminal"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/terminals/{id}/recording": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Begin or end to record what a terminal shows (never what is typed). */
+        put: operations["record_terminal"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/transfers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All transfers of this server. */
+        get: operations["list_transfers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/transfers/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One transfer, with the bytes received of each file. */
+        get: operations["get_transfer"];
+        put?: never;
+        post?: never;
+        /** Cancel a transfer at any moment, and forget it; nothing of it stays on either side. */
+        delete: operations["delete_transfer"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/transfers/{id}/content": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What a download has fetched: a file, or a ZIP. */
+        get: operations["get_transfer_content"];
+        /** Bytes of a file of an upload, from an offset. */
+        put: operations["put_transfer_content"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/transfers/{id}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Try a failed transfer again; of an upload all bytes must be here. */
+        post: operations["resume_transfer"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
-         * Address
-         * @description One fixed address of a container; `port` is the Neutron port's id (null on some k8s rows).
+         * Action
+         * @description Something that was done to a container, by whom and when.
          */
-        Address: {
+        Action: {
             /**
-             * Addr
+             * Action
              * @default null
              */
-            addr: string | null;
+            action: string | null;
             /**
-             * Port
+             * Container Uuid
              * @default null
              */
-            port: string | null;
+            container_uuid: string | null;
             /**
-             * Subnet Id
+             * Events
+             * @default []
+             */
+            events: components["schemas"]["ActionEvent"][];
+            /**
+             * Finish Time
              * @default null
              */
-            subnet_id: string | null;
+            finish_time: string | null;
             /**
-             * Version
+             * Message
              * @default null
              */
-            version: number | null;
+            message: string | null;
+            /**
+             * Project Id
+             * @default null
+             */
+            project_id: string | null;
+            /**
+             * Request Id
+             * @default null
+             */
+            request_id: string | null;
+            /**
+             * Start Time
+             * @default null
+             */
+            start_time: string | null;
+            /**
+             * User Id
+             * @default null
+             */
+            user_id: string | null;
         } & {
             [key: string]: unknown;
+        };
+        /**
+         * ActionEvent
+         * @description One step of an action; `result` is "Success", "Error" or None while it runs.
+         */
+        ActionEvent: {
+            /**
+             * Event
+             * @default null
+             */
+            event: string | null;
+            /**
+             * Finish Time
+             * @default null
+             */
+            finish_time: string | null;
+            /**
+             * Result
+             * @default null
+             */
+            result: string | null;
+            /**
+             * Start Time
+             * @default null
+             */
+            start_time: string | null;
+            /**
+             * Traceback
+             * @default null
+             */
+            traceback: string | null;
+        } & {
+            [key: string]: unknown;
+        };
+        /**
+         * Association
+         * @description Which floating IP to attach; none: the one that the container has, else a new one.
+         */
+        Association: {
+            /**
+             * Address
+             * @default null
+             */
+            address: string | null;
+        };
+        /**
+         * Capabilities
+         * @description What a site can do. `name_pattern` is a regular expression for whole names, `name_rule` the same in words.
+         *
+         *     `exec_seconds` is how long the site waits for a command, `archive_limit` the bytes of the largest archive in one
+         *     request, `files_lost_on_stop` that a start gives a fresh file system.
+         */
+        Capabilities: {
+            /** Archive Limit */
+            archive_limit: number;
+            /** Capabilities */
+            capabilities: {
+                [key: string]: components["schemas"]["Capability"];
+            };
+            /** Dialect */
+            dialect: string;
+            /** Exec Seconds */
+            exec_seconds: number;
+            /** Files Lost On Stop */
+            files_lost_on_stop: boolean;
+            /** Name Pattern */
+            name_pattern: string;
+            /** Name Rule */
+            name_rule: string;
+            /** Needs Reservation */
+            needs_reservation: boolean;
+            /** Version */
+            version: string;
+        };
+        /**
+         * Capability
+         * @description Whether the site can do it, else why not. `statuses`: those of a container that allow it; null: any.
+         */
+        Capability: {
+            /** Reason */
+            reason: string;
+            /** Statuses */
+            statuses: string[] | null;
+            /** Supported */
+            supported: boolean;
+        };
+        /**
+         * Choice
+         * @description The site, and the project (a name; null: the credentials' own), that `default` is to mean.
+         */
+        Choice: {
+            /**
+             * Project
+             * @default null
+             */
+            project: string | null;
+            /** Site */
+            site: string;
+        };
+        /**
+         * Command
+         * @description Words, or one string that is split as a shell does (there is no shell: `sh -c '...'` for pipes and the like).
+         */
+        Command: {
+            /** Command */
+            command: string | string[];
+        };
+        /**
+         * Commit
+         * @description What the image is to be called.
+         */
+        Commit: {
+            /** Repository */
+            repository: string;
+            /**
+             * Tag
+             * @default latest
+             */
+            tag: string;
+        };
+        /**
+         * Committed
+         * @description The image's id; it becomes usable a little later.
+         */
+        Committed: {
+            /** Image Id */
+            image_id: string;
         };
         /**
          * Container
@@ -131,7 +1265,7 @@ export interface components {
              * @default {}
              */
             addresses: {
-                [key: string]: components["schemas"]["Address"][];
+                [key: string]: components["schemas"]["chi_edge_lab__zun__models__Address"][];
             };
             /**
              * Auto Heal
@@ -304,11 +1438,1053 @@ export interface components {
         };
         /**
          * ContainerList
-         * @description The containers of a project.
+         * @description The containers of a project; the values of their environment variables are left out.
          */
         ContainerList: {
             /** Containers */
             containers: components["schemas"]["Container"][];
+        };
+        /**
+         * ContainerNetwork
+         * @description A network that a container is on.
+         */
+        ContainerNetwork: {
+            /**
+             * Fixed Ips
+             * @default []
+             */
+            fixed_ips: components["schemas"]["FixedAddress"][];
+            /**
+             * Net Id
+             * @default null
+             */
+            net_id: string | null;
+            /**
+             * Port Id
+             * @default null
+             */
+            port_id: string | null;
+        } & {
+            [key: string]: unknown;
+        };
+        /**
+         * ContainerNetworks
+         * @description The networks a container is on.
+         */
+        ContainerNetworks: {
+            /** Networks */
+            networks: components["schemas"]["ContainerNetwork"][];
+        };
+        /**
+         * ContainerRequest
+         * @description A request for a topic of one container.
+         */
+        ContainerRequest: {
+            /** Name */
+            name: string;
+            /**
+             * Project
+             * @default null
+             */
+            project: string | null;
+            /**
+             * Site
+             * @default default
+             */
+            site: string;
+            /** Uuid */
+            uuid: string;
+        };
+        /**
+         * DefaultSite
+         * @description What `default` means. `chosen`: somebody chose it, else it was found. `problem`: nothing usable was.
+         */
+        DefaultSite: {
+            /**
+             * Chosen
+             * @default false
+             */
+            chosen: boolean;
+            login: components["schemas"]["LoginReport"];
+            /**
+             * Name
+             * @default null
+             */
+            name: string | null;
+            /** @default null */
+            problem: components["schemas"]["Problem"] | null;
+            /**
+             * Project
+             * @default null
+             */
+            project: string | null;
+            /**
+             * Title
+             * @default null
+             */
+            title: string | null;
+        };
+        /**
+         * Deletion
+         * @description False where it was gone already.
+         */
+        Deletion: {
+            /** Deleted */
+            deleted: boolean;
+        };
+        /**
+         * DeviceProfiles
+         * @description Device profiles by name, with the resources each asks for.
+         */
+        DeviceProfiles: {
+            /** Profiles */
+            profiles: {
+                [key: string]: unknown;
+            };
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+        };
+        /**
+         * Draft
+         * @description The same while it is being typed: nothing has to be there yet.
+         */
+        Draft: {
+            /**
+             * Auto Heal
+             * @default null
+             */
+            auto_heal: boolean | null;
+            /**
+             * Auto Remove
+             * @default null
+             */
+            auto_remove: boolean | null;
+            /**
+             * Availability Zone
+             * @default null
+             */
+            availability_zone: string | null;
+            /**
+             * Command
+             * @default null
+             */
+            command: string | string[];
+            /**
+             * Cpu
+             * @default null
+             */
+            cpu: number | null;
+            /** Device Profiles */
+            device_profiles?: string[];
+            /**
+             * Disk
+             * @default null
+             */
+            disk: number | null;
+            /**
+             * Entrypoint
+             * @default null
+             */
+            entrypoint: string[] | null;
+            /** Environment */
+            environment?: {
+                [key: string]: string | number | boolean;
+            };
+            /** Exposed Ports */
+            exposed_ports?: (number | string)[] | {
+                [key: string]: Record<string, never>;
+            };
+            /**
+             * Healthcheck
+             * @default null
+             */
+            healthcheck: {
+                [key: string]: unknown;
+            } | null;
+            /** Hints */
+            hints?: {
+                [key: string]: unknown;
+            };
+            /**
+             * Host
+             * @default null
+             */
+            host: string | null;
+            /**
+             * Hostname
+             * @default null
+             */
+            hostname: string | null;
+            /**
+             * Image
+             * @default
+             */
+            image: string;
+            /**
+             * Image Driver
+             * @default null
+             */
+            image_driver: string | null;
+            /**
+             * Image Pull Policy
+             * @default null
+             */
+            image_pull_policy: string | null;
+            /**
+             * Interactive
+             * @default null
+             */
+            interactive: boolean | null;
+            /** Labels */
+            labels?: {
+                [key: string]: string;
+            };
+            /**
+             * Memory
+             * @default null
+             */
+            memory: number | null;
+            /** Mounts */
+            mounts?: {
+                [key: string]: unknown;
+            }[];
+            /**
+             * Name
+             * @default
+             */
+            name: string;
+            /** Nets */
+            nets?: {
+                [key: string]: unknown;
+            }[];
+            /**
+             * Privileged
+             * @default null
+             */
+            privileged: boolean | null;
+            /**
+             * Registry
+             * @default null
+             */
+            registry: string | null;
+            /**
+             * Reservation Id
+             * @default null
+             */
+            reservation_id: string | null;
+            /**
+             * Restart Policy
+             * @default null
+             */
+            restart_policy: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * Runtime
+             * @default null
+             */
+            runtime: string | null;
+            /** Security Groups */
+            security_groups?: string[];
+            /**
+             * Start
+             * @default true
+             */
+            start: boolean;
+            /**
+             * Tty
+             * @default null
+             */
+            tty: boolean | null;
+            /**
+             * Workdir
+             * @default null
+             */
+            workdir: string | null;
+        };
+        /**
+         * DraftReport
+         * @description What is wrong with a draft, by field (nothing: it can be sent), and what else is good to know of it.
+         */
+        DraftReport: {
+            /** Notes */
+            notes: components["schemas"]["Remark"][];
+            /** Problems */
+            problems: components["schemas"]["Remark"][];
+        };
+        /**
+         * ExecList
+         * @description The long commands of this server, without their output, oldest first.
+         */
+        ExecList: {
+            /** Execs */
+            execs: components["schemas"]["ExecReport"][];
+        };
+        /**
+         * ExecReport
+         * @description A command and what it printed. `exit_code` is null while it runs; then `exec_id` is what to ask for it by.
+         *
+         *     `output` are the bytes `offset` to `next` of what it printed, as text; what came before `offset` is not kept or was
+         *     not asked for. `problem` says why nothing is known of it any more.
+         */
+        ExecReport: {
+            /** Command */
+            command: string;
+            /** Exec Id */
+            exec_id: string | null;
+            /** Exit Code */
+            exit_code: number | null;
+            /**
+             * Next
+             * @default 0
+             */
+            next: number;
+            /**
+             * Offset
+             * @default 0
+             */
+            offset: number;
+            /** Output */
+            output: string;
+            /** @default null */
+            problem: components["schemas"]["Problem"] | null;
+            /** Running */
+            running: boolean;
+            /**
+             * Started
+             * @default null
+             */
+            started: number | null;
+            /** Uuid */
+            uuid: string;
+        };
+        /**
+         * ExecRequest
+         * @description A request for the output of an exec.
+         */
+        ExecRequest: {
+            /** Exec Id */
+            exec_id: string;
+            /** Name */
+            name: string;
+            /**
+             * Project
+             * @default null
+             */
+            project: string | null;
+            /**
+             * Site
+             * @default default
+             */
+            site: string;
+        };
+        /**
+         * FileContent
+         * @description A piece of a file. `size` is the whole file's, in bytes; `etag` changes with `mtime` and `size`.
+         */
+        FileContent: {
+            /** Content */
+            content: string;
+            /** Etag */
+            etag: string;
+            /**
+             * Format
+             * @enum {string}
+             */
+            format: "text" | "base64";
+            /** Length */
+            length: number;
+            /** Mode */
+            mode: number | null;
+            /** Mtime */
+            mtime: number | null;
+            /** Offset */
+            offset: number;
+            /** Size */
+            size: number | null;
+        };
+        /**
+         * FileEntry
+         * @description A thing in a folder. `name` may hold bytes that are not UTF-8, as lone surrogates; `size` is in bytes, `mtime`
+         *     in seconds since 1970, both null where the image cannot tell them. `target` is a link's text, `target_kind` what it
+         *     leads to ("" when to nothing).
+         */
+        FileEntry: {
+            /**
+             * Gid
+             * @default null
+             */
+            gid: number | null;
+            /** Kind */
+            kind: string;
+            /**
+             * Mode
+             * @default null
+             */
+            mode: number | null;
+            /**
+             * Mtime
+             * @default null
+             */
+            mtime: number | null;
+            /** Name */
+            name: string;
+            /**
+             * Size
+             * @default null
+             */
+            size: number | null;
+            /**
+             * Target
+             * @default null
+             */
+            target: string | null;
+            /**
+             * Target Kind
+             * @default
+             */
+            target_kind: string;
+            /**
+             * Uid
+             * @default null
+             */
+            uid: number | null;
+        };
+        /**
+         * Finding
+         * @description One thing that was looked at: `sentence` is what was seen, `next_step` what to do ("" for nothing).
+         */
+        Finding: {
+            /**
+             * Next Step
+             * @default
+             */
+            next_step: string;
+            /** Sentence */
+            sentence: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "ok" | "warn" | "bad";
+            /** What */
+            what: string;
+        };
+        /**
+         * Findings
+         * @description What the doctor found.
+         */
+        Findings: {
+            /** Findings */
+            findings: components["schemas"]["Finding"][];
+        };
+        /**
+         * FixedAddress
+         * @description One address of a container on a network.
+         */
+        FixedAddress: {
+            /**
+             * Ip Address
+             * @default null
+             */
+            ip_address: string | null;
+            /**
+             * Subnet Id
+             * @default null
+             */
+            subnet_id: string | null;
+            /**
+             * Version
+             * @default null
+             */
+            version: number | null;
+        } & {
+            [key: string]: unknown;
+        };
+        /**
+         * FloatingIP
+         * @description A Neutron floating IP; `port_id` is None while it is free.
+         */
+        FloatingIP: {
+            /**
+             * Description
+             * @default null
+             */
+            description: string | null;
+            /**
+             * Fixed Ip Address
+             * @default null
+             */
+            fixed_ip_address: string | null;
+            /**
+             * Floating Ip Address
+             * @default null
+             */
+            floating_ip_address: string | null;
+            /**
+             * Floating Network Id
+             * @default null
+             */
+            floating_network_id: string | null;
+            /**
+             * Id
+             * @default
+             */
+            id: string;
+            /**
+             * Port Id
+             * @default null
+             */
+            port_id: string | null;
+            /**
+             * Project Id
+             * @default null
+             */
+            project_id: string | null;
+            /**
+             * Status
+             * @default null
+             */
+            status: string | null;
+            /**
+             * Tags
+             * @default []
+             */
+            tags: string[];
+        } & {
+            [key: string]: unknown;
+        };
+        /**
+         * FloatingIPs
+         * @description The project's floating IPs.
+         */
+        FloatingIPs: {
+            /** Floating Ips */
+            floating_ips: components["schemas"]["FloatingIP"][];
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+        };
+        /**
+         * Folder
+         * @description A page of a folder, by name. `next` is the `after` of the page that follows, null at the end.
+         */
+        Folder: {
+            /** Entries */
+            entries: components["schemas"]["FileEntry"][];
+            /** Next */
+            next: string | null;
+            /** Total */
+            total: number;
+        };
+        /**
+         * FolderBody
+         * @description The folder to make; with `parents` also those above it, and one that exists is fine.
+         */
+        FolderBody: {
+            /**
+             * Parents
+             * @default false
+             */
+            parents: boolean;
+            /** Path */
+            path: string;
+        };
+        /**
+         * Grace
+         * @description Seconds that the main process has between SIGTERM and SIGKILL.
+         */
+        Grace: {
+            /**
+             * Grace
+             * @default 10
+             */
+            grace: number;
+        };
+        /**
+         * History
+         * @description What was done to a container, oldest first.
+         */
+        History: {
+            /** Actions */
+            actions: components["schemas"]["Action"][];
+        };
+        /**
+         * Image
+         * @description An image that the site's hosts have (admin only on most sites).
+         */
+        Image: {
+            /**
+             * Host
+             * @default null
+             */
+            host: string | null;
+            /**
+             * Image Id
+             * @default null
+             */
+            image_id: string | null;
+            /**
+             * Repo
+             * @default null
+             */
+            repo: string | null;
+            /**
+             * Size
+             * @default null
+             */
+            size: string | number | null;
+            /**
+             * Tag
+             * @default null
+             */
+            tag: string | null;
+            /**
+             * Uuid
+             * @default null
+             */
+            uuid: string | null;
+        } & {
+            [key: string]: unknown;
+        };
+        /**
+         * Images
+         * @description Images on the site's hosts.
+         */
+        Images: {
+            /** Images */
+            images: components["schemas"]["Image"][];
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+        };
+        /**
+         * Kill
+         * @description A signal by name or number.
+         */
+        Kill: {
+            /**
+             * Signal
+             * @default SIGKILL
+             */
+            signal: string;
+        };
+        /**
+         * Lease
+         * @description A Blazar lease. Times are UTC.
+         */
+        Lease: {
+            /**
+             * End Date
+             * @default null
+             */
+            end_date: string | null;
+            /**
+             * Id
+             * @default
+             */
+            id: string;
+            /**
+             * Name
+             * @default null
+             */
+            name: string | null;
+            /**
+             * Project Id
+             * @default null
+             */
+            project_id: string | null;
+            /**
+             * Reservations
+             * @default []
+             */
+            reservations: components["schemas"]["Reservation"][];
+            /**
+             * Start Date
+             * @default null
+             */
+            start_date: string | null;
+            /**
+             * Status
+             * @default null
+             */
+            status: string | null;
+        } & {
+            [key: string]: unknown;
+        };
+        /**
+         * Leases
+         * @description The project's leases, and the reservations in them that can be used now. `needed`: a container needs one.
+         */
+        Leases: {
+            /** Leases */
+            leases: components["schemas"]["Lease"][];
+            /** Needed */
+            needed: boolean;
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+            /** Usable */
+            usable: components["schemas"]["UsableReservation"][];
+        };
+        /**
+         * LogLines
+         * @description Message `lines`, and each part of `snapshot` (`more`: another one follows).
+         *
+         *     A line is [number, time, stream, text, container, kind]. `container` is an index into the topic's `containers`;
+         *     `kind` is a level, "gap" (lines are missing here), "incarnation" (the log begins anew) or null.
+         */
+        LogLines: {
+            /** Lines */
+            lines: [
+                number,
+                string,
+                string | null,
+                string,
+                number,
+                string | null
+            ][];
+            /**
+             * More
+             * @default false
+             */
+            more: boolean;
+        };
+        /**
+         * LogPage
+         * @description Lines, as [number, time, stream, text, 0, kind] (kind: a level, "gap", "incarnation" or null).
+         *
+         *     The server keeps lines `first` to `next` - 1. `problem` is set while the site fails: the lines are those known.
+         */
+        LogPage: {
+            /** First */
+            first: number;
+            /** Lines */
+            lines: [
+                number,
+                string,
+                string | null,
+                string,
+                number,
+                string | null
+            ][];
+            /** Next */
+            next: number;
+            /** @default null */
+            problem: components["schemas"]["Problem"] | null;
+        };
+        /**
+         * LogState
+         * @description Message `state`: the site fails for a container (its index), or works again.
+         */
+        LogState: {
+            /** Container */
+            container: number;
+            /** Ok */
+            ok: boolean;
+            problem: components["schemas"]["Problem"] | null;
+        };
+        /**
+         * LoginReport
+         * @description How the login to a site does; `user` and `project` are names.
+         */
+        LoginReport: {
+            /** @default null */
+            problem: components["schemas"]["Problem"] | null;
+            /**
+             * Project
+             * @default null
+             */
+            project: string | null;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "not-tried" | "ok" | "failed";
+            /**
+             * User
+             * @default null
+             */
+            user: string | null;
+        };
+        /**
+         * LogsRequest
+         * @description A request for the lines of some containers.
+         */
+        LogsRequest: {
+            /** Containers */
+            containers: string[];
+            /** Name */
+            name: string;
+            /**
+             * Project
+             * @default null
+             */
+            project: string | null;
+            /**
+             * Site
+             * @default default
+             */
+            site: string;
+            /**
+             * Tail
+             * @default 500
+             */
+            tail: number;
+        };
+        /**
+         * MoveBody
+         * @description From where to where. An existing file is replaced with `replace`, an existing folder never.
+         */
+        MoveBody: {
+            /** Path */
+            path: string;
+            /**
+             * Replace
+             * @default false
+             */
+            replace: boolean;
+            /** To */
+            to: string;
+        };
+        /**
+         * Networks
+         * @description Networks of the project; `floating_network` is the id of that from which floating IPs come.
+         */
+        Networks: {
+            /**
+             * Floating Network
+             * @default null
+             */
+            floating_network: string | null;
+            /** Networks */
+            networks: components["schemas"]["NeutronNetwork"][];
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+        };
+        /**
+         * NeutronNetwork
+         * @description A network; `external` is where floating IPs come from.
+         */
+        NeutronNetwork: {
+            /**
+             * External
+             * @default false
+             */
+            external: boolean;
+            /**
+             * Id
+             * @default
+             */
+            id: string;
+            /**
+             * Name
+             * @default null
+             */
+            name: string | null;
+            /**
+             * Shared
+             * @default null
+             */
+            shared: boolean | null;
+            /**
+             * Status
+             * @default null
+             */
+            status: string | null;
+        } & {
+            [key: string]: unknown;
+        };
+        /**
+         * NewContainer
+         * @description What to create: core's `create`, field by field. `command` is one string (split as a shell splits it) or words;
+         *     `exposed_ports` are numbers, "53/udp" or Zun's object; `start` is whether it runs as soon as it is there.
+         */
+        NewContainer: {
+            /**
+             * Auto Heal
+             * @default null
+             */
+            auto_heal: boolean | null;
+            /**
+             * Auto Remove
+             * @default null
+             */
+            auto_remove: boolean | null;
+            /**
+             * Availability Zone
+             * @default null
+             */
+            availability_zone: string | null;
+            /**
+             * Command
+             * @default null
+             */
+            command: string | string[];
+            /**
+             * Cpu
+             * @default null
+             */
+            cpu: number | null;
+            /** Device Profiles */
+            device_profiles?: string[];
+            /**
+             * Disk
+             * @default null
+             */
+            disk: number | null;
+            /**
+             * Entrypoint
+             * @default null
+             */
+            entrypoint: string[] | null;
+            /** Environment */
+            environment?: {
+                [key: string]: string | number | boolean;
+            };
+            /** Exposed Ports */
+            exposed_ports?: (number | string)[] | {
+                [key: string]: Record<string, never>;
+            };
+            /**
+             * Healthcheck
+             * @default null
+             */
+            healthcheck: {
+                [key: string]: unknown;
+            } | null;
+            /** Hints */
+            hints?: {
+                [key: string]: unknown;
+            };
+            /**
+             * Host
+             * @default null
+             */
+            host: string | null;
+            /**
+             * Hostname
+             * @default null
+             */
+            hostname: string | null;
+            /** Image */
+            image: string;
+            /**
+             * Image Driver
+             * @default null
+             */
+            image_driver: string | null;
+            /**
+             * Image Pull Policy
+             * @default null
+             */
+            image_pull_policy: string | null;
+            /**
+             * Interactive
+             * @default null
+             */
+            interactive: boolean | null;
+            /** Labels */
+            labels?: {
+                [key: string]: string;
+            };
+            /**
+             * Memory
+             * @default null
+             */
+            memory: number | null;
+            /** Mounts */
+            mounts?: {
+                [key: string]: unknown;
+            }[];
+            /** Name */
+            name: string;
+            /** Nets */
+            nets?: {
+                [key: string]: unknown;
+            }[];
+            /**
+             * Privileged
+             * @default null
+             */
+            privileged: boolean | null;
+            /**
+             * Registry
+             * @default null
+             */
+            registry: string | null;
+            /**
+             * Reservation Id
+             * @default null
+             */
+            reservation_id: string | null;
+            /**
+             * Restart Policy
+             * @default null
+             */
+            restart_policy: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * Runtime
+             * @default null
+             */
+            runtime: string | null;
+            /** Security Groups */
+            security_groups?: string[];
+            /**
+             * Start
+             * @default true
+             */
+            start: boolean;
+            /**
+             * Tty
+             * @default null
+             */
+            tty: boolean | null;
+            /**
+             * Workdir
+             * @default null
+             */
+            workdir: string | null;
+        };
+        /**
+         * NewTerminal
+         * @description `command` and `user` may be chosen where the site can (`exec_terminal` of its capabilities).
+         */
+        NewTerminal: {
+            /**
+             * Cols
+             * @default 80
+             */
+            cols: number;
+            /**
+             * Command
+             * @default sh
+             */
+            command: string;
+            /**
+             * Rows
+             * @default 24
+             */
+            rows: number;
+            /**
+             * User
+             * @default null
+             */
+            user: string | null;
         };
         /**
          * Problem
@@ -331,26 +2507,359 @@ export interface components {
             request_id: string | null;
         };
         /**
+         * Processes
+         * @description A table of processes; pids are the host's.
+         */
+        Processes: {
+            /** Rows */
+            rows: string[][];
+            /** Titles */
+            titles: string[];
+        };
+        /**
+         * ProjectList
+         * @description Names of the projects that one may log in to. `reason` says why none is told.
+         */
+        ProjectList: {
+            /** Projects */
+            projects: string[];
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+        };
+        /**
+         * Quota
+         * @description A limit of the project; None: there is none. `in_use` is None where the site does not tell.
+         */
+        Quota: {
+            /** In Use */
+            in_use: number | null;
+            /** Limit */
+            limit: number | null;
+        };
+        /**
+         * Quotas
+         * @description Limits and use by resource.
+         */
+        Quotas: {
+            /** Quotas */
+            quotas: {
+                [key: string]: components["schemas"]["Quota"];
+            };
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+        };
+        /**
+         * Rebuild
+         * @description Another image; none means the one that it has.
+         */
+        Rebuild: {
+            /**
+             * Image
+             * @default null
+             */
+            image: string | null;
+        };
+        /**
+         * ReceivedFile
+         * @description How much of a file has come from the browser, in bytes: an upload goes on at `received`.
+         */
+        ReceivedFile: {
+            /** Path */
+            path: string;
+            /** Received */
+            received: number;
+            /** Size */
+            size: number;
+        };
+        /**
+         * RecordingEntry
+         * @description A recording; `size` is in bytes.
+         */
+        RecordingEntry: {
+            /**
+             * Changed
+             * Format: date-time
+             */
+            changed: string;
+            /** Id */
+            id: string;
+            /** Size */
+            size: number;
+        };
+        /**
+         * RecordingList
+         * @description The recordings that are kept.
+         */
+        RecordingList: {
+            /** Recordings */
+            recordings: components["schemas"]["RecordingEntry"][];
+        };
+        /**
+         * Released
+         * @description Whether the project still had it.
+         */
+        Released: {
+            /** Released */
+            released: boolean;
+        };
+        /**
+         * Remark
+         * @description About one field ("": about all), as sentences.
+         */
+        Remark: {
+            /** Field */
+            field: string;
+            /**
+             * Hint
+             * @default
+             */
+            hint: string;
+            /** Message */
+            message: string;
+        };
+        /**
+         * Rename
+         * @description Another name.
+         */
+        Rename: {
+            /** Name */
+            name: string;
+        };
+        /**
+         * Reservation
+         * @description One reservation of a lease; its `id`, not the lease's, is what a container is created with.
+         */
+        Reservation: {
+            /**
+             * Id
+             * @default
+             */
+            id: string;
+            /**
+             * Lease Id
+             * @default null
+             */
+            lease_id: string | null;
+            /**
+             * Max
+             * @default null
+             */
+            max: number | null;
+            /**
+             * Min
+             * @default null
+             */
+            min: number | null;
+            /**
+             * Resource Properties
+             * @default null
+             */
+            resource_properties: string | null;
+            /**
+             * Resource Type
+             * @default null
+             */
+            resource_type: string | null;
+            /**
+             * Status
+             * @default null
+             */
+            status: string | null;
+        } & {
+            [key: string]: unknown;
+        };
+        /**
+         * Sample
+         * @description A measurement; null where the site has none yet, and then `reason` says so.
+         */
+        Sample: {
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+            stats: components["schemas"]["Stats"] | null;
+        };
+        /**
+         * SearchReply
+         * @description Lines that match, and `total`, how many there are in all. `complete` false: the regular expression took too long,
+         *     and lines before number `searched` only were looked at. `cursor` goes on from here, null at the end.
+         */
+        SearchReply: {
+            /** Complete */
+            complete: boolean;
+            /** Cursor */
+            cursor: number | null;
+            /** First */
+            first: number;
+            /** Lines */
+            lines: [
+                number,
+                string,
+                string | null,
+                string,
+                number,
+                string | null
+            ][];
+            /** Next */
+            next: number;
+            /** @default null */
+            problem: components["schemas"]["Problem"] | null;
+            /** Searched */
+            searched: number;
+            /** Total */
+            total: number;
+        };
+        /**
+         * ShortCommand
+         * @description `timeout`: seconds until the command becomes a long one, within the server's limit; null: what the site waits.
+         */
+        ShortCommand: {
+            /** Command */
+            command: string | string[];
+            /**
+             * Timeout
+             * @default null
+             */
+            timeout: number | null;
+        };
+        /**
+         * SiteDetail
+         * @description A site after login. `notes` are sentences about credentials that were left out.
+         */
+        SiteDetail: {
+            /** Dialect */
+            dialect: string;
+            /** Endpoint */
+            endpoint: string;
+            /** Kind */
+            kind: string;
+            /** Name */
+            name: string;
+            /** Notes */
+            notes: string[];
+            /** Project */
+            project: string | null;
+            /** Project Id */
+            project_id: string | null;
+            /** Source */
+            source: string;
+            /** Standing Reservation */
+            standing_reservation: string | null;
+            /** User */
+            user: string | null;
+            /** Version */
+            version: string;
+        };
+        /**
          * SiteEntry
-         * @description A site that can be named.
+         * @description A site. `name` is what routes take; it is "default" for one that has no name of its own (`title` tells it then).
+         *
+         *     `used` says whether `default` means it.
          */
         SiteEntry: {
             /** Auth Url */
             auth_url: string;
             /** Kind */
             kind: string;
+            login: components["schemas"]["LoginReport"];
             /** Name */
             name: string;
             /** Source */
             source: string;
+            /** Title */
+            title: string;
+            /** Used */
+            used: boolean;
         };
         /**
          * SiteList
-         * @description The sites that can be named.
+         * @description The sites that can be used, and which of them `default` is.
          */
         SiteList: {
+            default: components["schemas"]["DefaultSite"];
             /** Sites */
             sites: components["schemas"]["SiteEntry"][];
+        };
+        /**
+         * Stats
+         * @description A sample. None means that the site does not tell.
+         *
+         *     `cpu_percent` (docker) is the share of the host's CPU over the container's lifetime, not a rate;
+         *     `cpu_cores` (k8s) is the current use in cores. Bytes are totals since the start.
+         */
+        Stats: {
+            /**
+             * Cpu Cores
+             * @default null
+             */
+            cpu_cores: number | null;
+            /**
+             * Cpu Percent
+             * @default null
+             */
+            cpu_percent: number | null;
+            /**
+             * Memory Bytes
+             * @default null
+             */
+            memory_bytes: number | null;
+            /**
+             * Memory Limit Bytes
+             * @default null
+             */
+            memory_limit_bytes: number | null;
+            /**
+             * Read Bytes
+             * @default null
+             */
+            read_bytes: number | null;
+            /**
+             * Rx Bytes
+             * @default null
+             */
+            rx_bytes: number | null;
+            /**
+             * Tx Bytes
+             * @default null
+             */
+            tx_bytes: number | null;
+            /**
+             * Write Bytes
+             * @default null
+             */
+            write_bytes: number | null;
+        };
+        /**
+         * StatsRequest
+         * @description `interval`: seconds between samples.
+         */
+        StatsRequest: {
+            /**
+             * Interval
+             * @default 2
+             */
+            interval: number;
+            /** Name */
+            name: string;
+            /**
+             * Project
+             * @default null
+             */
+            project: string | null;
+            /**
+             * Site
+             * @default default
+             */
+            site: string;
+            /** Uuid */
+            uuid: string;
         };
         /**
          * Status
@@ -365,6 +2874,406 @@ export interface components {
             uptime: number;
             /** Version */
             version: string;
+        };
+        /**
+         * Subscribe
+         * @description Follow a topic, from `cursor` on if it is given.
+         */
+        Subscribe: {
+            /**
+             * Cursor
+             * @default null
+             */
+            cursor: string | null;
+            /** Id */
+            id: number;
+            /**
+             * Op
+             * @constant
+             */
+            op: "subscribe";
+            /** Topic */
+            topic: {
+                [key: string]: unknown;
+            };
+        };
+        /**
+         * Switch
+         * @description On or off.
+         */
+        Switch: {
+            /** On */
+            on: boolean;
+        };
+        /**
+         * TerminalList
+         * @description The terminals of this server.
+         */
+        TerminalList: {
+            /** Terminals */
+            terminals: components["schemas"]["TerminalReport"][];
+        };
+        /**
+         * TerminalReport
+         * @description A terminal. `name` is its container's; `message` says why the state is what it is; `readers` look at it now.
+         */
+        TerminalReport: {
+            /** Cols */
+            cols: number;
+            /** Command */
+            command: string;
+            /**
+             * Created
+             * Format: date-time
+             */
+            created: string;
+            /** Exit Code */
+            exit_code: number | null;
+            /** Id */
+            id: string;
+            /** Message */
+            message: string;
+            /** Name */
+            name: string;
+            /** Project */
+            project: string | null;
+            /** Readers */
+            readers: number;
+            /** Recording */
+            recording: boolean;
+            /** Rows */
+            rows: number;
+            /** Site */
+            site: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "open" | "reconnecting" | "closed";
+            /** User */
+            user: string | null;
+            /** Uuid */
+            uuid: string;
+        };
+        /**
+         * TopicRequest
+         * @description What every request for a topic may say; topics of a container add its uuid, and so on.
+         */
+        TopicRequest: {
+            /** Name */
+            name: string;
+            /**
+             * Project
+             * @default null
+             */
+            project: string | null;
+            /**
+             * Site
+             * @default default
+             */
+            site: string;
+        };
+        /**
+         * TransferBody
+         * @description An upload of `name` (a file, or a folder with `files` and `directories`) into the folder `path`, or a download
+         *     of `paths`.
+         */
+        TransferBody: {
+            /**
+             * Direction
+             * @enum {string}
+             */
+            direction: "upload" | "download";
+            /**
+             * Directories
+             * @default []
+             */
+            directories: string[];
+            /**
+             * Files
+             * @default []
+             */
+            files: components["schemas"]["UploadFile"][];
+            /**
+             * Name
+             * @default
+             */
+            name: string;
+            /**
+             * Path
+             * @default
+             */
+            path: string;
+            /**
+             * Paths
+             * @default []
+             */
+            paths: string[];
+        };
+        /**
+         * TransferDetail
+         * @description A transfer and each of its files.
+         */
+        TransferDetail: {
+            /** Cancelling */
+            cancelling: boolean;
+            /** Container */
+            container: string;
+            /** Created */
+            created: number;
+            /**
+             * Direction
+             * @enum {string}
+             */
+            direction: "upload" | "download";
+            /** Done */
+            done: number;
+            /** Ended */
+            ended: number | null;
+            /** Files */
+            files: number;
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /** Notes */
+            notes: string[];
+            /** Path */
+            path: string;
+            problem: components["schemas"]["Problem"] | null;
+            /** Project */
+            project: string | null;
+            /** Rate */
+            rate: number | null;
+            /** Received */
+            received: components["schemas"]["ReceivedFile"][];
+            /** Seconds Left */
+            seconds_left: number | null;
+            /** Site */
+            site: string;
+            /** Size */
+            size: number | null;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "receiving" | "queued" | "sending" | "verifying" | "ready" | "done" | "failed" | "cancelled";
+            /** Total */
+            total: number | null;
+        };
+        /**
+         * TransferList
+         * @description The transfers that this server knows.
+         */
+        TransferList: {
+            /** Transfers */
+            transfers: components["schemas"]["TransferStatus"][];
+        };
+        /**
+         * TransferStatus
+         * @description A transfer. `done` of `total` bytes are moved in the present state (total null: not known yet); `rate` is in
+         *     bytes a second, `seconds_left` in seconds, `created` and `ended` in seconds since 1970. `notes` tell what is not
+         *     quite as it was (names in a ZIP).
+         */
+        TransferStatus: {
+            /** Cancelling */
+            cancelling: boolean;
+            /** Container */
+            container: string;
+            /** Created */
+            created: number;
+            /**
+             * Direction
+             * @enum {string}
+             */
+            direction: "upload" | "download";
+            /** Done */
+            done: number;
+            /** Ended */
+            ended: number | null;
+            /** Files */
+            files: number;
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /** Notes */
+            notes: string[];
+            /** Path */
+            path: string;
+            problem: components["schemas"]["Problem"] | null;
+            /** Project */
+            project: string | null;
+            /** Rate */
+            rate: number | null;
+            /** Seconds Left */
+            seconds_left: number | null;
+            /** Site */
+            site: string;
+            /** Size */
+            size: number | null;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "receiving" | "queued" | "sending" | "verifying" | "ready" | "done" | "failed" | "cancelled";
+            /** Total */
+            total: number | null;
+        };
+        /**
+         * Unsubscribe
+         * @description Follow it no more.
+         */
+        Unsubscribe: {
+            /** Id */
+            id: number;
+            /**
+             * Op
+             * @constant
+             */
+            op: "unsubscribe";
+        };
+        /**
+         * UploadFile
+         * @description A file that will come. `path` is relative to the folder that is uploaded, "" when a file itself is. `size` is in
+         *     bytes, `mtime` in seconds since 1970.
+         */
+        UploadFile: {
+            /**
+             * Mode
+             * @default null
+             */
+            mode: number | null;
+            /**
+             * Mtime
+             * @default null
+             */
+            mtime: number | null;
+            /**
+             * Path
+             * @default
+             */
+            path: string;
+            /** Size */
+            size: number;
+        };
+        /**
+         * UsableReservation
+         * @description A reservation that a container can be created with now. `seconds_left` is None where it does not end.
+         */
+        UsableReservation: {
+            /**
+             * Ends
+             * @default null
+             */
+            ends: string | null;
+            /** Id */
+            id: string;
+            /**
+             * Lease Id
+             * @default null
+             */
+            lease_id: string | null;
+            /**
+             * Lease Name
+             * @default null
+             */
+            lease_name: string | null;
+            /**
+             * Resource Properties
+             * @default null
+             */
+            resource_properties: string | null;
+            /**
+             * Seconds Left
+             * @default null
+             */
+            seconds_left: number | null;
+            /**
+             * Standing
+             * @default false
+             */
+            standing: boolean;
+        };
+        /**
+         * WriteBody
+         * @description A file's new content. With `if_mtime` or `if_size` nothing is written when the file is another by now.
+         */
+        WriteBody: {
+            /** Content */
+            content: string;
+            /**
+             * Format
+             * @default text
+             * @enum {string}
+             */
+            format: "text" | "base64";
+            /**
+             * If Mtime
+             * @default null
+             */
+            if_mtime: number | null;
+            /**
+             * If Size
+             * @default null
+             */
+            if_size: number | null;
+            /**
+             * Mode
+             * @default null
+             */
+            mode: number | null;
+            /** Path */
+            path: string;
+        };
+        /**
+         * Zones
+         * @description Names of the availability zones.
+         */
+        Zones: {
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+            /** Zones */
+            zones: string[];
+        };
+        /**
+         * Address
+         * @description A floating IP's address.
+         */
+        chi_edge_lab__server__api__floating_ips__Address: {
+            /** Address */
+            address: string;
+        };
+        /**
+         * Address
+         * @description One fixed address of a container; `port` is the Neutron port's id (null on some k8s rows).
+         */
+        chi_edge_lab__zun__models__Address: {
+            /**
+             * Addr
+             * @default null
+             */
+            addr: string | null;
+            /**
+             * Port
+             * @default null
+             */
+            port: string | null;
+            /**
+             * Subnet Id
+             * @default null
+             */
+            subnet_id: string | null;
+            /**
+             * Version
+             * @default null
+             */
+            version: number | null;
+        } & {
+            [key: string]: unknown;
         };
     };
     responses: {
@@ -455,13 +3364,92 @@ export interface components {
     headers: never;
     pathItems: never;
 }
-export type Address = components['schemas']['Address'];
+export type Action = components['schemas']['Action'];
+export type ActionEvent = components['schemas']['ActionEvent'];
+export type Association = components['schemas']['Association'];
+export type Capabilities = components['schemas']['Capabilities'];
+export type Capability = components['schemas']['Capability'];
+export type Choice = components['schemas']['Choice'];
+export type Command = components['schemas']['Command'];
+export type Commit = components['schemas']['Commit'];
+export type Committed = components['schemas']['Committed'];
 export type Container = components['schemas']['Container'];
 export type ContainerList = components['schemas']['ContainerList'];
+export type ContainerNetwork = components['schemas']['ContainerNetwork'];
+export type ContainerNetworks = components['schemas']['ContainerNetworks'];
+export type ContainerRequest = components['schemas']['ContainerRequest'];
+export type DefaultSite = components['schemas']['DefaultSite'];
+export type Deletion = components['schemas']['Deletion'];
+export type DeviceProfiles = components['schemas']['DeviceProfiles'];
+export type Draft = components['schemas']['Draft'];
+export type DraftReport = components['schemas']['DraftReport'];
+export type ExecList = components['schemas']['ExecList'];
+export type ExecReport = components['schemas']['ExecReport'];
+export type ExecRequest = components['schemas']['ExecRequest'];
+export type FileContent = components['schemas']['FileContent'];
+export type FileEntry = components['schemas']['FileEntry'];
+export type Finding = components['schemas']['Finding'];
+export type Findings = components['schemas']['Findings'];
+export type FixedAddress = components['schemas']['FixedAddress'];
+export type FloatingIp = components['schemas']['FloatingIP'];
+export type FloatingIPs = components['schemas']['FloatingIPs'];
+export type Folder = components['schemas']['Folder'];
+export type FolderBody = components['schemas']['FolderBody'];
+export type Grace = components['schemas']['Grace'];
+export type History = components['schemas']['History'];
+export type Image = components['schemas']['Image'];
+export type Images = components['schemas']['Images'];
+export type Kill = components['schemas']['Kill'];
+export type Lease = components['schemas']['Lease'];
+export type Leases = components['schemas']['Leases'];
+export type LogLines = components['schemas']['LogLines'];
+export type LogPage = components['schemas']['LogPage'];
+export type LogState = components['schemas']['LogState'];
+export type LoginReport = components['schemas']['LoginReport'];
+export type LogsRequest = components['schemas']['LogsRequest'];
+export type MoveBody = components['schemas']['MoveBody'];
+export type Networks = components['schemas']['Networks'];
+export type NeutronNetwork = components['schemas']['NeutronNetwork'];
+export type NewContainer = components['schemas']['NewContainer'];
+export type NewTerminal = components['schemas']['NewTerminal'];
 export type Problem = components['schemas']['Problem'];
+export type Processes = components['schemas']['Processes'];
+export type ProjectList = components['schemas']['ProjectList'];
+export type Quota = components['schemas']['Quota'];
+export type Quotas = components['schemas']['Quotas'];
+export type Rebuild = components['schemas']['Rebuild'];
+export type ReceivedFile = components['schemas']['ReceivedFile'];
+export type RecordingEntry = components['schemas']['RecordingEntry'];
+export type RecordingList = components['schemas']['RecordingList'];
+export type Released = components['schemas']['Released'];
+export type Remark = components['schemas']['Remark'];
+export type Rename = components['schemas']['Rename'];
+export type Reservation = components['schemas']['Reservation'];
+export type Sample = components['schemas']['Sample'];
+export type SearchReply = components['schemas']['SearchReply'];
+export type ShortCommand = components['schemas']['ShortCommand'];
+export type SiteDetail = components['schemas']['SiteDetail'];
 export type SiteEntry = components['schemas']['SiteEntry'];
 export type SiteList = components['schemas']['SiteList'];
+export type Stats = components['schemas']['Stats'];
+export type StatsRequest = components['schemas']['StatsRequest'];
 export type Status = components['schemas']['Status'];
+export type Subscribe = components['schemas']['Subscribe'];
+export type Switch = components['schemas']['Switch'];
+export type TerminalList = components['schemas']['TerminalList'];
+export type TerminalReport = components['schemas']['TerminalReport'];
+export type TopicRequest = components['schemas']['TopicRequest'];
+export type TransferBody = components['schemas']['TransferBody'];
+export type TransferDetail = components['schemas']['TransferDetail'];
+export type TransferList = components['schemas']['TransferList'];
+export type TransferStatus = components['schemas']['TransferStatus'];
+export type Unsubscribe = components['schemas']['Unsubscribe'];
+export type UploadFile = components['schemas']['UploadFile'];
+export type UsableReservation = components['schemas']['UsableReservation'];
+export type WriteBody = components['schemas']['WriteBody'];
+export type Zones = components['schemas']['Zones'];
+export type ChiEdgeLabServerApiFloatingIpsAddress = components['schemas']['chi_edge_lab__server__api__floating_ips__Address'];
+export type ChiEdgeLabZunModelsAddress = components['schemas']['chi_edge_lab__zun__models__Address'];
 export type Response400 = components['responses']['400'];
 export type Response403 = components['responses']['403'];
 export type Response404 = components['responses']['404'];
@@ -473,6 +3461,173 @@ export type Response503 = components['responses']['503'];
 export type Response504 = components['responses']['504'];
 export type $defs = Record<string, never>;
 export interface operations {
+    choose_site: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Choice"];
+            };
+        };
+        responses: {
+            /** @description Say which site and project `default` means, for all who use this server; nothing is sent. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DefaultSite"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    forget_choice: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Let `default` mean the site that is found again. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_execs: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The long commands of this server, those that have just ended among them. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExecList"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_exec: {
+        parameters: {
+            query?: {
+                offset?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A long command and its output from a place on. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExecReport"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            429: components["responses"]["429"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    end_exec: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Kill a long command if it runs, and forget it. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            429: components["responses"]["429"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_openapi: {
         parameters: {
             query?: never;
@@ -504,6 +3659,107 @@ export interface operations {
             };
         };
     };
+    list_recordings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The recordings that are kept, newest first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecordingList"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_recording: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A recording as asciicast v2. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-asciicast": string;
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            429: components["responses"]["429"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_recording: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Delete a recording. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            429: components["responses"]["429"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_sites: {
         parameters: {
             query?: never;
@@ -513,7 +3769,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The sites that can be named; nothing is sent to them. */
+            /** @description The sites that can be used, and how logging in to them went; nothing is sent to them. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -535,11 +3791,141 @@ export interface operations {
             };
         };
     };
+    get_site: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One site: logs in and tells what it is. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SiteDetail"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_availability_zones: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Where containers can be placed. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Zones"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_capabilities: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What the site can do, and the reason for each thing that it cannot. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Capabilities"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_containers: {
         parameters: {
             query?: {
                 /** @description The project's name; the credentials' own where it is left out. */
                 project?: string;
+                status?: string | null;
             };
             header?: never;
             path: {
@@ -578,7 +3964,146 @@ export interface operations {
             };
         };
     };
+    create_container: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewContainer"];
+            };
+        };
+        responses: {
+            /** @description Create a container; it is still being made when this answers. The same twice within two seconds is one. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Container"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    check_container: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Draft"];
+            };
+        };
+        responses: {
+            /** @description What is wrong with a container that somebody is typing; nothing is made. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DraftReport"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_container: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+                reveal?: "environment" | null;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One container as the site shows it; the values of its environment variables only when asked for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Container"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_container: {
         parameters: {
             query?: {
                 /** @description The project's name; the credentials' own where it is left out. */
@@ -593,13 +4118,2106 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description One container as the site shows it. */
+            /** @description Delete a container in whatever state it is; it goes a moment later. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Deletion"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rename_container: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Rename"];
+            };
+        };
+        responses: {
+            /** @description Give a container another name. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Container"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_actions: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+                events?: boolean;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What was done to the container, by whom and when. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["History"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    commit_container: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Commit"];
+            };
+        };
+        responses: {
+            /** @description Make an image of a container. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Committed"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_container_diagnostics: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A zip about the server, a site and one of its containers. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/zip": string;
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    exec_command: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ShortCommand"];
+            };
+        };
+        responses: {
+            /** @description Run a command and give its output; one that takes longer goes on, and is asked for by its id. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExecReport"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    start_exec: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Command"];
+            };
+        };
+        responses: {
+            /** @description Start a command that may take long; its output is asked for by its id, or followed by the topic `exec`. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExecReport"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_files: {
+        parameters: {
+            query: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+                path: string;
+                limit?: number;
+                after?: string | null;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What is in a folder. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Folder"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    write_file: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WriteBody"];
+            };
+        };
+        responses: {
+            /** @description Write a file, whole or not at all. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FileEntry"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_file: {
+        parameters: {
+            query: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+                path: string;
+                recursive?: boolean;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Delete a file, a link or a folder. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    download_file: {
+        parameters: {
+            query: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+                path: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One file of any size, as a download (single ranges too). */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    copy_file: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MoveBody"];
+            };
+        };
+        responses: {
+            /** @description Copy a file or folder, whole or not at all. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    make_folder: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FolderBody"];
+            };
+        };
+        responses: {
+            /** @description Make a folder. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FileEntry"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    read_file: {
+        parameters: {
+            query: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+                path: string;
+                offset?: number;
+                size?: number | null;
+                format?: "auto" | "text" | "base64";
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A file's content, or a piece of it; larger ones are downloaded. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FileContent"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rename_file: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MoveBody"];
+            };
+        };
+        responses: {
+            /** @description Rename or move a file or folder. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    stat_file: {
+        parameters: {
+            query: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+                path: string;
+                follow?: boolean;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One path. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FileEntry"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_container_floating_ips: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The floating IPs bound to a container. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FloatingIPs"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    attach_floating_ip: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Association"];
+            };
+        };
+        responses: {
+            /** @description Bind a floating IP to a container; waits some seconds for it to have a network port. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["chi_edge_lab__server__api__floating_ips__Address"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    detach_floating_ip: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+                address: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Unbind a floating IP from a container; it stays the project's. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    kill_container: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Kill"];
+            };
+        };
+        responses: {
+            /** @description Send a signal to a container's main process. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Container"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_logs: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+                tail?: number;
+                before?: number | null;
+                after?: number | null;
+                since?: string | null;
+                limit?: number;
+                timestamps?: boolean;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Lines of a container's log, as far back as the server keeps them. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LogPage"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    download_logs: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+                timestamps?: boolean;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A container's log as a text file, as far back as the server keeps it. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    search_logs: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+                query?: string;
+                case?: boolean;
+                word?: boolean;
+                regex?: boolean;
+                inverse?: boolean;
+                level?: string;
+                limit?: number;
+                cursor?: number | null;
+                backward?: boolean;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Search a container's log, as far back as the server keeps it. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SearchReply"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_container_networks: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The networks a container is on. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ContainerNetworks"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    pause_container: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Freeze a container's processes. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Container"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rebuild_container: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Rebuild"];
+            };
+        };
+        responses: {
+            /** @description Make a container anew, with another image if one is given. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Container"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    restart_container: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Grace"];
+            };
+        };
+        responses: {
+            /** @description Stop and start a container. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Container"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    start_container: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Start a container; nothing to do when it runs. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Container"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_stats: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One measurement of CPU, memory and traffic; takes a second on some sites. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Sample"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    stop_container: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Grace"];
+            };
+        };
+        responses: {
+            /** @description Stop a container; nothing to do when it has stopped. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Container"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    open_terminal: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["NewTerminal"];
+            };
+        };
+        responses: {
+            /** @description Open a shell in a container; its bytes are at `/terminals/{id}/socket`. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TerminalReport"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_processes: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+                ps_args?: string | null;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The container's processes, where the site can tell. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Processes"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_transfer: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TransferBody"];
+            };
+        };
+        responses: {
+            /** @description Begin an upload, whose bytes are sent then, or a download, whose bytes are fetched when it is ready. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TransferDetail"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    unpause_container: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Let a paused container go on. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Container"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_device_profiles: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The devices that a container can ask for. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceProfiles"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_site_diagnostics: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A zip about the server and a site, also where the site does not answer. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/zip": string;
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    examine: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What works on this site and what does not, with what to do next. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Findings"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_floating_ips: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The project's floating IPs, bound or not. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FloatingIPs"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    allocate_floating_ip: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Allocate a new floating IP. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FloatingIP"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    release_floating_ip: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                address: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Give a floating IP back to the site, bound or not. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Released"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_images: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The images on the site's hosts, or what to do where it does not list them. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Images"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    log_in: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Log in anew: after credentials were changed, or a token has expired. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LoginReport"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_networks: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The networks of the project, and which floating IPs come from. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Networks"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_projects: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The projects that one may log in to on this site. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProjectList"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_quotas: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The project's limits and what it uses of them. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Quotas"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    refresh: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Look at the site at once, for all who watch it (every change asked of it through this server does so too). */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_reservations: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The project's leases, and the reservations that a container can be created with now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Leases"];
                 };
             };
             400: components["responses"]["400"];
@@ -642,6 +6260,365 @@ export interface operations {
             };
             400: components["responses"]["400"];
             403: components["responses"]["403"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_terminals: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The terminals of this server. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TerminalList"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_terminal: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One terminal. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TerminalReport"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            429: components["responses"]["429"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    close_terminal: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description End a terminal's shell and forget it. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            429: components["responses"]["429"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    record_terminal: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Switch"];
+            };
+        };
+        responses: {
+            /** @description Begin or end to record what a terminal shows (never what is typed). */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TerminalReport"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            429: components["responses"]["429"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_transfers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All transfers of this server. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TransferList"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_transfer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One transfer, with the bytes received of each file. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TransferDetail"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            429: components["responses"]["429"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_transfer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Cancel a transfer at any moment, and forget it; nothing of it stays on either side. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            429: components["responses"]["429"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_transfer_content: {
+        parameters: {
+            query?: {
+                compression?: "deflated" | "stored";
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What a download has fetched: a file, or a ZIP. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            429: components["responses"]["429"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_transfer_content: {
+        parameters: {
+            query?: {
+                path?: string;
+                offset?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/octet-stream": string;
+            };
+        };
+        responses: {
+            /** @description Bytes of a file of an upload, from an offset. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TransferStatus"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            429: components["responses"]["429"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    resume_transfer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Try a failed transfer again; of an upload all bytes must be here. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TransferStatus"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            429: components["responses"]["429"];
             /** @description Something else went wrong. */
             default: {
                 headers: {
