@@ -86,12 +86,15 @@ class TerminalSocket(EdgeSocket):
         if self._writing or self._closed:
             return
         kept = self._session.scrollback
-        if self._place < kept.start:
-            self._say({"type": "missed", "bytes": kept.start - self._place})
-            self._place = kept.start
         size = _FRAME
         if self._acked is not None:
             size = min(size, self._acked + self.services.limits.terminal_high - self._place)
+        missed = kept.start - self._place
+        if size > 0 and missed > 0:  # told once, when something is to follow
+            self._say({"type": "missed", "bytes": missed})
+            self._place += missed
+            if self._acked is not None:
+                self._acked += missed  # never under way
         data = kept.read(self._place, size) if size > 0 else b""
         if not data:
             if self._session.state == "closed" and self._place >= kept.end:
