@@ -75,6 +75,10 @@ class EdgeHandler(APIHandler):
             raise errors.BadInput("The body is not JSON.") from None
         return model.model_validate(value)
 
+    def compute_etag(self) -> str | None:
+        """None: what may not be stored need not be compared, and the digest of a long list takes its time."""
+        return None
+
     def answer(self, result: Any, status: int) -> None:
         """Send a model, a Payload, or nothing."""
         self.set_status(status)

@@ -83,8 +83,8 @@ class Client:
         return [Container.model_validate(item) for item in self.container_items(**filters)]
 
     def container_items(self, **filters: Any) -> Iterator[Mapping[str, Any]]:
-        """The same as the site sent them, unchecked."""
-        return self._pages("/containers", "containers", filters)
+        """The same as the site sent them, unchecked and not to be changed: those of the last list may come again."""
+        return self._pages("/containers", "containers", filters, repeated=True)
 
     def get_container(self, ref: str) -> Container:
         """One container by uuid or name.
@@ -362,7 +362,9 @@ class Client:
             Container, self._http.call("PATCH", container_path(uuid), doing, body=body, timeout=SLOW), doing
         )
 
-    def _pages(self, path: str, key: str, filters: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    def _pages(
+        self, path: str, key: str, filters: Mapping[str, Any], *, repeated: bool = False
+    ) -> Iterator[Mapping[str, Any]]:
         """All items of a paged listing, each once, also when one disappears between two pages."""
         doing = f"list the {key}"
         seen: set[str] = set()
@@ -372,7 +374,9 @@ class Client:
             if markers:
                 query["marker"] = markers[-1]
             try:
-                reply = self._object(self._http.call("GET", path, doing, query=query), doing)
+                reply = self._object(
+                    self._http.call("GET", path, doing, query=query, repeated=repeated), doing
+                )
             except (errors.NotFound, errors.BadRequest):
                 if not markers:
                     raise

@@ -190,7 +190,7 @@ class LogDownload(EdgeHandler):
                 await self.flush()  # a slow reader holds us here, with one piece in memory
         except StreamClosedError:
             return
-        await self.finish()
+        await self.finish(set_content_type="text/plain; charset=utf-8")
 
 
 def _text(ring: Ring, number: int, end: int, *, timestamps: bool) -> tuple[bytes, int]:
