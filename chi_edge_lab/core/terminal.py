@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING
 from typing_extensions import Self
 
 from chi_edge_lab.core import shell, terminal_end, ttys
-from chi_edge_lab.errors import EdgeLabError, InvalidState, NoShell, NotSupported, ServerError, SiteError
+from chi_edge_lab.errors import (
+    EdgeLabError,
+    InvalidState,
+    NoShell,
+    NotSupported,
+    ServerError,
+    SiteError,
+    Unreachable,
+)
 
 if TYPE_CHECKING:
     from chi_edge_lab.core.ttys import Tty
@@ -202,7 +210,10 @@ class Terminal:
         if self._attaches:
             socket = self.client.open_attach(self.uuid)
             # there is no way to tell this driver a size or TERM but to type them
-            socket.send(ttys.typed(word, self.rows, self.cols))
+            with contextlib.suppress(
+                Unreachable
+            ):  # it has ended already: there is no shell, and that is told later
+                socket.send(ttys.typed(word, self.rows, self.cols))
             return socket
         try:
             socket = self.client.open_exec(self.uuid, ttys.wrapped(word, self.command, self.user or ""))

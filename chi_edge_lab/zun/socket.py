@@ -32,6 +32,7 @@ _HIGH = 1024 * 1024  # bytes waiting for recv() at which we stop reading, so tha
 _LOW = 256 * 1024
 _HELD_SECONDS = 900.0  # for a frame that is not taken: what a paste was meant for may not read
 _LAST_SECONDS = 0.5  # for a frame under way when we close
+_AHEAD = 128 * 1024  # bytes read at once
 _LARGEST_FRAME = 32 * 1024 * 1024
 
 
@@ -40,6 +41,20 @@ class Dropped(errors.ServerError):
 
 
 class _BoundedBuffer(frame_buffer):
+    """Refuses frames that are too large, and reads ahead: the library's own takes a dozen calls for a frame."""
+
+    def __init__(self, recv: Callable[[int], bytes]) -> None:
+        super().__init__(recv, True)
+        self.ahead = bytearray()
+
+    def recv_strict(self, bufsize: int) -> bytes:
+        while len(self.ahead) < bufsize:
+            self.ahead += self.recv(max(_AHEAD, bufsize - len(self.ahead)))
+        with memoryview(self.ahead) as view:
+            data = bytes(view[:bufsize])
+        del self.ahead[:bufsize]
+        return data
+
     def recv_length(self) -> None:
         super().recv_length()
         if self.length is not None and self.length > _LARGEST_FRAME:
@@ -49,7 +64,7 @@ class _BoundedBuffer(frame_buffer):
 class WebSocket(websocket.WebSocket):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.frame_buffer = _BoundedBuffer(self._recv, True)
+        self.frame_buffer = _BoundedBuffer(self._recv)
 
     def _send(self, data: Any) -> int:
         # a program that does not read its input holds us up, and that is no reason to give up its terminal
@@ -291,6 +306,8 @@ class Socket:
         self._ws.shutdown()  # who does not call close() leaves no file open
 
     def _readable(self, selector: selectors.BaseSelector) -> bool:
+        if self._ws.frame_buffer.ahead:
+            return True
         pending = getattr(self._ws.sock, "pending", None)
         if pending is not None and pending():
             return True
