@@ -9,7 +9,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import imports, life
+from benchmarks import fanout, imports, life, listing, logs, terminal
 from benchmarks.row import Row
 from tests.localsite import local_site
 
@@ -42,7 +42,9 @@ def main() -> int:
     docker = docker_answers()
     if not docker:
         print("Docker does not answer: the docker engine's figures are missing.", file=sys.stderr)
-    rows = [*imports.rows(), *life.rows(docker)]
+    rows = [
+        *imports.rows(), *life.rows(docker), *logs.rows(), *listing.rows(), *terminal.rows(), *fanout.rows(),
+    ]  # fmt: skip
     show(rows)
     system = f"Linux {platform.release()}, Python {platform.python_version()}"
     machine = f"{platform.machine()}, {os.cpu_count()} cores, {system}"

@@ -20,6 +20,7 @@ from chi_edge_lab.exitcode import ExitCode
 from chi_edge_lab.twins import AsyncTwins
 
 if TYPE_CHECKING:
+    from chi_edge_lab.core.logs import LogStream
     from chi_edge_lab.core.terminal import Terminal
     from chi_edge_lab.zun import Client
     from chi_edge_lab.zun import models as zun
@@ -398,6 +399,25 @@ class Container(AsyncTwins):
         stderr.
         """
         return core.logs.snapshot(self.client, self._there(), stdout=stdout, stderr=stderr, tail=tail)
+
+    def log_stream(
+        self,
+        follow: bool = True,
+        since: float | datetime | None = None,
+        tail: int | None = None,
+        *,
+        cancel: Cancel | None = None,
+    ) -> LogStream:
+        """Its log line by line, each once and in order (`for` and `async for`), until it has stopped; with
+        `follow=False` only what is there. `since`: a datetime, or seconds since 1970; `tail`: lines to begin with.
+
+        `.to_dataframe()` of it is a pandas DataFrame.
+        """
+        if isinstance(since, datetime):
+            since = since.timestamp()
+        return core.logs.LogStream(
+            self.client, self._there(), follow=follow, since=since, tail=tail, cancel=cancel
+        )
 
     def terminal(self, command: str = "sh") -> Terminal:
         """Open an interactive shell in it."""

@@ -166,6 +166,12 @@ class ServerError(SiteError):
     code = "server-error"
 
 
+class ReplyTooLong(SiteError):
+    """The answer is larger than the caller can hold; reading it was broken off."""
+
+    code = "reply-too-long"
+
+
 # -- what a person does with a container --------------------------------------------------------
 
 

@@ -77,12 +77,7 @@ def create(
     )  # fmt: skip
     reporter.check("Nothing was created.")
     reporter.report("requested", note or STAGES["requested"])
-    try:
-        container = client.create_container(request)
-    except BadRequest as error:
-        if _names_image(str(error)):
-            raise _image_missing(client, request.image, error.message, error.request_id) from error
-        raise
+    container = _send(client, request)
     if on_created is not None:
         on_created(container)
     # Upstream's driver only creates; the k8s driver starts what it creates and knows no other way.
@@ -91,6 +86,25 @@ def create(
         return container
     return _follow(client, container.uuid, request, reporter, start=start, must_start=must_start,
                    until_running=wait_until_running, timeout=timeout)  # fmt: skip
+
+
+def ask(client: Client, *, start: bool = True, **arguments: Any) -> Container:
+    """Ask for a container as `create` does, without waiting for anything; it starts by itself unless told
+    otherwise (on CHI@Edge in any case).
+
+    Raises BadInput and NotSupported before any request; ContainerFailed (no such image) and the client's errors.
+    """
+    request, _ = prepare(client, **arguments)
+    return _send(client, request, run=start and client.dialect.name == "docker")
+
+
+def _send(client: Client, request: CreateRequest, *, run: bool = False) -> Container:
+    try:
+        return client.create_container(request, run=run)
+    except BadRequest as error:
+        if _names_image(str(error)):
+            raise _image_missing(client, request.image, error.message, error.request_id) from error
+        raise
 
 
 def prepare(

@@ -80,17 +80,38 @@ def execute(
     as it comes. A true `cancel`, and Ctrl-C, kill the command. A program that is not there ends with 127 (126
     or -1 where the image has no shell). Raises ContainerGone when the container is deleted meanwhile.
     """
-    argv = validate.argv(command)
     began = time.monotonic()
     patience = _FIRST_OUTPUT if on_output is not None or cancel is not None else timeout
-    try:
-        with _while_there(client, uuid):
-            run = detached.start(client, uuid, argv, patience=patience)
-    except (NoShell, NoTemporaryPlace):
-        return execute_raw(client, uuid, command)
+    run = begin(client, uuid, command, patience=patience)
+    if isinstance(run, ExecResult):
+        return run
     limit = client.dialect.exec_seconds if timeout is None else timeout
     left = max(0.0, limit - (time.monotonic() - began)) if math.isfinite(limit) else None
     return finish(run, timeout=left, on_output=on_output, cancel=cancel)
+
+
+def begin(
+    client: Client,
+    uuid: str,
+    command: str | Sequence[str],
+    *,
+    patience: float | None = None,
+    raw: bool = True,
+) -> detached.Detached | ExecResult:
+    """Start one command and wait for its end for `patience` seconds at the most (as `detached.start`); the caller goes
+    on with `finish`, or reads the handle himself. Where the image has no shell the site's own exec runs it to its end
+    (unless `raw` is false: then NoShell or NoTemporaryPlace is raised).
+
+    Raises as `execute`, but for StillRunning.
+    """
+    argv = validate.argv(command)
+    try:
+        with while_there(client, uuid):
+            return detached.start(client, uuid, argv, patience=patience)
+    except (NoShell, NoTemporaryPlace):
+        if not raw:
+            raise
+        return execute_raw(client, uuid, command)
 
 
 def run_long(
@@ -130,7 +151,7 @@ def finish(
     began, pause = time.monotonic(), POLL_FIRST
     try:
         while True:
-            with _while_there(run.client, run.uuid):
+            with while_there(run.client, run.uuid):
                 piece = run.read()
             output.add(piece)
             if run.finished:
@@ -161,7 +182,7 @@ def execute_raw(client: Client, uuid: str, command: str | Sequence[str]) -> Exec
     """
     line = command if isinstance(command, str) else _join(command)
     try:
-        with _while_there(client, uuid):
+        with while_there(client, uuid):
             text, exit_code = shell.raw_exec(client, uuid, line)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
@@ -175,7 +196,7 @@ def execute_raw(client: Client, uuid: str, command: str | Sequence[str]) -> Exec
 
 
 @contextmanager
-def _while_there(client: Client, uuid: str) -> Iterator[None]:
+def while_there(client: Client, uuid: str) -> Iterator[None]:
     """Turn what an exec says of a container that is deleted under it into ContainerGone: the site cuts the
     exec off, which looks like its time limit.
     """

@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from chi_edge_lab.core import names, wait
+from chi_edge_lab.core import asking, names, wait
 from chi_edge_lab.core.progress import Cancel, OnProgress, Reporter
-from chi_edge_lab.errors import BadInput, Conflict, ContainerGone, InvalidState, NotFound, WaitTimeout
+from chi_edge_lab.errors import BadInput, Conflict, ContainerGone, WaitTimeout
 
 if TYPE_CHECKING:
     from chi_edge_lab.zun import Client
@@ -120,19 +120,13 @@ def delete(
     began, pause_for = time.monotonic(), wait.POLL_FIRST
     while True:
         try:
-            container = client.get_container(uuid)
-            if container.status == "Deleted":
+            if not asking.request_delete(
+                client, uuid, lambda one: reporter.report("deleting", f"deleting (it is {one.status})")
+            ):
                 return False
-            reporter.report("deleting", f"deleting (it is {container.status})")
-            if container.status == "Paused":
-                client.unpause(uuid)
-            if container.status != "Deleting":
-                client.delete_container(uuid, stop=container.status not in {"Created", "Error", "Dead"})
             break
-        except NotFound:
-            return False
         except Conflict as error:
-            if not isinstance(error, InvalidState) and "state" not in str(error).lower():
+            if not asking.is_about_state(error):
                 raise
             if timeout is not None and time.monotonic() - began > timeout:
                 raise WaitTimeout(
@@ -149,29 +143,6 @@ def delete(
         left = None if timeout is None else max(1.0, timeout - (time.monotonic() - began))
         wait.wait_gone(client, uuid, timeout=left, reporter=reporter)
     return True
-
-
-def ask(client: Client, uuid: str, action: str, *, grace: int = STOP_TIMEOUT) -> Container:
-    """Ask for start, stop, restart, pause or unpause and return at once, with the container as it was then.
-
-    Nothing is asked of a container that is there already (a double click). Raises NotSupported before any request,
-    InvalidState with the site's sentence, and the client's errors.
-    """
-    calls: dict[str, tuple[Callable[[str], object], frozenset[str]]] = {
-        "start": (client.start, _RUNNING),
-        "stop": (lambda one: client.stop(one, timeout=_whole_seconds(grace)), _STOPPED),
-        "restart": (lambda one: client.restart(one, timeout=_whole_seconds(grace)), frozenset()),
-        "pause": (client.pause, frozenset({"Paused"})),
-        "unpause": (client.unpause, _RUNNING),
-    }
-    if action not in calls:
-        raise BadInput(f"There is no action {action!r}; there are {', '.join(calls)}.")
-    client.dialect.require(action)
-    call, wanted = calls[action]
-    container = client.get_container(uuid)
-    if container.status not in wanted or container.task_state:
-        call(uuid)
-    return container
 
 
 def _change(

@@ -24,8 +24,14 @@ def check_name(dialect: Dialect, name: object) -> str:
         return name
     suggestion = suggest_name(name)
     hint = f"{suggestion!r} would do." if suggestion and dialect.name_rule.accepts(suggestion) else ""
-    shown = name if len(name) <= 80 else f"{name[:77]}..."
-    raise BadInput(f"{shown!r} cannot be the name of a container. {dialect.name_rule.sentence}", hint=hint)
+    raise BadInput(
+        f"{short(name)} cannot be the name of a container. {dialect.name_rule.sentence}", hint=hint
+    )
+
+
+def short(text: str) -> str:
+    """A text in quotes for a message, cut where it is long."""
+    return repr(text if len(text) <= 80 else f"{text[:77]}...")
 
 
 def suggest_name(name: str) -> str:

@@ -93,7 +93,7 @@ class Audit:
 
 def _facts(call: Call, data: Mapping[str, Any]) -> dict[str, Any]:
     sites = call.services.sites
-    state = sites.state(call.site)  # says which site "default" is
+    state = sites.state(call.site, call.project)  # says which site "default" is
     facts = {
         "user": call.user,
         "site": state.site if state is not None else call.site,

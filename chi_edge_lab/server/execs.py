@@ -1,57 +1,115 @@
 """Commands that take longer than a request: started, followed, killed.
 
-The command runs detached in the container (see `core.detached`); its output is read in steps while it runs, by the
-poll threads, and the end of it is kept.
+A command runs detached in its container (core.detached); here its output is read in steps, each a short exec on the
+polling threads, so that none of them holds a thread. The last part of the output is kept, bounded.
+
+When the server stops, the commands that still run are killed and their files removed from their containers, as far as
+the sites answer within `STOP_SECONDS`: nobody could get at their output any more.
 """
 
 from __future__ import annotations
 
 import asyncio
-import codecs
 import contextlib
-import logging
 import secrets
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from chi_edge_lab import errors
-from chi_edge_lab.core import detached
-from chi_edge_lab.server.call import Call
-from chi_edge_lab.server.failures import LimitReached, Missing, Problem, problem_of
-from chi_edge_lab.server.feeds.feed import Feed
-from chi_edge_lab.server.feeds.hub import Lease, Producer
-from chi_edge_lab.server.feeds.topics import TopicRequest, topic
+from chi_edge_lab.core.detached import Detached
+from chi_edge_lab.server.failures import LimitReached, Missing
 
 if TYPE_CHECKING:
     from chi_edge_lab.server.services import Services
 
-log = logging.getLogger(__name__)
+STOP_SECONDS = 5.0  # a site that is ill must not keep the Jupyter server from stopping
+_POLL_FIRST, _POLL_LONGEST, _POLL_GROWTH = 0.2, 2.0, 1.3  # seconds between readings of a quiet command
+_SICK_FOR = 120.0  # seconds for which a site that does not answer is asked again
+_SICK_PAUSE = 5.0
 
-_FIRST, _LONGEST = 0.1, 1.0  # seconds between readings of a command that runs
+State = Literal["running", "ended", "lost"]
+
+
+class Part(NamedTuple):
+    """A part of an output: the bytes `offset` to `next`, as text."""
+
+    offset: int
+    text: str
+    next: int
 
 
 @dataclass(eq=False)
 class Exec:
-    """One command. `output` is the end of what it printed, `dropped` the characters before it."""
+    """One command. `output` is the last part of what it printed; `dropped` bytes came before that."""
 
     id: str
     site: str
     project: str | None
     uuid: str
-    command: str
-    run: detached.Detached
-    started: float
-    feed: Feed
-    output: str = ""
-    dropped: int = 0
+    command: tuple[str, ...]
+    run: Detached
+    keep: int  # bytes of output kept, at the most
+    started: float = field(default_factory=time.time)
+    state: State = "running"
     exit_code: int | None = None
-    problem: Problem | None = None
-    ended: float | None = None
-    task: asyncio.Task[None] | None = None
-    decoder: codecs.IncrementalDecoder = field(
-        default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace"), repr=False
-    )
+    error: errors.EdgeLabError | None = None  # why nothing is known of it
+    output: bytearray = field(default_factory=bytearray)
+    dropped: int = 0
+    changed: asyncio.Event = field(default_factory=asyncio.Event)  # set and replaced at each change
+    step: asyncio.Lock = field(default_factory=asyncio.Lock)  # one exec at a time about it
+
+    @property
+    def size(self) -> int:
+        """Bytes it has printed so far, as far as they were read."""
+        return self.dropped + len(self.output)
+
+    def part(self, offset: int, end: int | None = None) -> Part:
+        """The output from byte `offset` on (to `end`), as far as it is kept.
+
+        A character that has come in part is left for the next part while the command runs.
+        """
+        begin = min(max(offset, self.dropped), self.size)
+        stop = self.size if end is None else max(begin, min(end, self.size))
+        data = bytes(self.output[begin - self.dropped : stop - self.dropped])
+        if self.state == "running":
+            data = data[: len(data) - _cut_off(data)]
+        return Part(begin, data.decode("utf-8", "replace"), begin + len(data))
+
+    def add(self, piece: bytes) -> None:
+        """Output that has come."""
+        self.output += piece
+        excess = len(self.output) - self.keep
+        if excess > 0:
+            del self.output[:excess]
+            self.dropped += excess
+
+    def is_running(self) -> bool:
+        """Whether it has not ended, as far as is known."""
+        return self.state == "running"
+
+    def tell(self) -> None:
+        """Wake those who follow it."""
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+    def finish(self, state: State, error: errors.EdgeLabError | None = None) -> None:
+        """It has ended, or nothing is known of it any more."""
+        self.state, self.error, self.exit_code = state, error, self.run.exit_code
+        self.tell()
+
+
+def _cut_off(data: bytes) -> int:
+    """How many bytes at the end are the beginning of a character."""
+    for back in range(1, min(4, len(data)) + 1):
+        byte = data[-back]
+        if byte < 0x80:
+            return 0
+        if byte >= 0xC0:
+            length = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
+            return back if back < length else 0
+    return 0
 
 
 class Execs:
@@ -59,124 +117,135 @@ class Execs:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._known: dict[str, Exec] = {}
+        self._execs: dict[str, Exec] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._starting = 0
 
-    def list(self) -> list[Exec]:
-        """All that run or have run, oldest first."""
-        return list(self._known.values())
+    def __len__(self) -> int:
+        return len(self._execs)
+
+    def all(self) -> list[Exec]:
+        """Those that run and those that are still kept, oldest first."""
+        return list(self._execs.values())
 
     def get(self, id: str) -> Exec:
-        """One by id. Raises Missing."""
-        try:
-            return self._known[id]
-        except KeyError:
-            raise Missing(f"There is no command {id!r} on this server.", hint="It was forgotten.") from None
-
-    def check_room(self) -> None:
-        """Pass if one more may run; those that have ended make room. Raises LimitReached."""
-        limit = self._services.limits.execs
-        for one in list(self._known.values()):
-            if len(self._known) < limit:
-                break
-            if one.ended is not None:
-                del self._known[one.id]
-        if len(self._known) >= limit:
-            raise LimitReached(
-                f"{limit} commands run already, which is this server's limit.",
-                hint="Wait for one, or end one.",
+        """One of them. Raises Missing."""
+        found = self._execs.get(id)
+        if found is None:
+            raise Missing(
+                f"There is no exec {id} on this server.",
+                hint="It may have ended long ago: they are not kept for ever.",
             )
+        return found
 
-    def follow(self, call: Call, command: str, run: detached.Detached, first: bytes = b"") -> Exec:
-        """Follow a command that was started; `first` is what was read of it already."""
-        limits = self._services.limits
-        feed = Feed(entries=limits.feed_entries, size=limits.exec_output)
-        one = Exec(
-            secrets.token_urlsafe(9), call.site, call.project, call.uuid, command, run, time.time(), feed
-        )
-        self._known[one.id] = one
-        self._add(one, first)
-        one.task = asyncio.create_task(self._follow(one))
-        return one
-
-    async def _follow(self, one: Exec) -> None:
-        pause = _FIRST
+    @contextlib.contextmanager
+    def room(self) -> Iterator[None]:
+        """Hold a place while a command is being started. Raises LimitReached: there is none."""
+        limit = self._services.limits.execs
+        if len(self._execs) + self._starting >= limit:
+            self._drop_ended(len(self._execs) + self._starting - limit + 1)
+        if len(self._execs) + self._starting >= limit:
+            raise LimitReached(
+                f"This server follows {limit} commands already, which is its limit.",
+                hint="End one of them, or raise c.EdgeLabLimits.execs.",
+            )
+        self._starting += 1
         try:
-            while True:
-                piece = await self._services.polls.run(one.run.read)
-                self._add(one, piece)
-                if one.run.finished:
-                    break
-                pause = _FIRST if piece else min(pause * 1.5, _LONGEST)
-                if one.run.taken >= one.run.size:
-                    await asyncio.sleep(pause)
-            self._add(one, b"", final=True)
-            await self._services.polls.run(one.run.discard)
-        except errors.EdgeLabError as error:
-            one.problem = problem_of(error)
+            yield
         finally:
-            one.exit_code = one.run.exit_code
-            one.ended = time.time()
-            problem = one.problem.model_dump() if one.problem else None
-            one.feed.end("exit", {"exit_code": one.exit_code, "problem": problem})
+            self._starting -= 1
 
-    def _add(self, one: Exec, piece: bytes, *, final: bool = False) -> None:
-        text = one.decoder.decode(piece, final)
-        if not text:
-            return
-        one.output += text
-        excess = len(one.output) - self._services.limits.exec_output
-        if excess > 0:
-            one.output = one.output[excess:]
-            one.dropped += excess
-        one.feed.publish("output", {"text": text})
+    def adopt(
+        self, run: Detached, *, site: str, project: str | None, command: Iterable[str], output: bytes = b""
+    ) -> Exec:
+        """Follow a command that was started; `output` is what was read of it already."""
+        made = Exec(
+            secrets.token_urlsafe(12), site, project, run.uuid, tuple(command), run, self._services.limits.exec_output
+        )  # fmt: skip
+        made.add(output)
+        self._execs[made.id] = made
+        self._tasks[made.id] = asyncio.create_task(self._follow(made))
+        return made
 
-    async def end(self, id: str) -> None:
-        """Kill the command if it runs, remove its files from the container, and forget it.
+    async def end(self, id: str) -> Exec:
+        """Kill a command that still runs, remove its files from the container and forget it.
 
         Raises:
-            Missing, and the client's errors where it could not be killed; then it is still known.
+            Missing: there is none. errors.EdgeLabError: it could not be killed; it is kept then.
         """
-        one = self.get(id)
-        if one.ended is None:
-            await self._services.calls.run(one.run.kill)
-            if one.task is not None:
-                one.task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await one.task
-            await self._services.calls.run(one.run.discard)
-        self._known.pop(id, None)
+        found = self.get(id)
+        async with found.step:
+            if found.state == "running":
+                await self._services.calls.run(found.run.kill)
+                with contextlib.suppress(errors.EdgeLabError):  # killed; its files go with the container
+                    await self._services.calls.run(found.run.discard)
+                found.finish("ended")
+        self.forget(id)
+        return found
 
     async def stop(self) -> None:
-        """End all of them, in the containers too; what cannot be ended is told to the log."""
-        running = [one for one in self._known.values() if one.ended is None]
-        for one in running:
-            if one.task is not None:
-                one.task.cancel()
+        """Kill those that still run, for at most STOP_SECONDS, and end all that follows them."""
+        running = [one.id for one in self._execs.values() if one.state == "running"]
         if running:
-            endings = [self._services.calls.run(one.run.end) for one in running]
-            for said in await asyncio.gather(*endings, return_exceptions=True):
-                log.info("a command was given up: %s", said)
-        self._known.clear()
+            ending = [asyncio.create_task(self.end(id)) for id in running]
+            await asyncio.wait(ending, timeout=STOP_SECONDS)
+            for task in ending:
+                task.cancel()
+            await asyncio.gather(*ending, return_exceptions=True)
+        tasks = list(self._tasks.values())
+        for id in list(self._execs):
+            self.forget(id)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
+    def forget(self, id: str) -> None:
+        """Keep one no longer; what still runs goes on in its container."""
+        self._execs.pop(id, None)
+        task = self._tasks.pop(id, None)
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
 
-class ExecRequest(TopicRequest):
-    """Which command."""
+    def _drop_ended(self, count: int) -> None:
+        ended = [one.id for one in self._execs.values() if one.state != "running"]
+        for id in ended[:count]:
+            self.forget(id)
 
-    exec_id: str
+    async def _follow(self, one: Exec) -> None:
+        pause, sick_since = _POLL_FIRST, 0.0
+        while one.is_running():
+            try:
+                async with one.step:
+                    if not one.is_running():
+                        break
+                    piece = await self._services.polls.run(one.run.read)
+                    one.add(piece)
+                    if one.run.finished:
+                        await self._remove_files(one)
+                        one.finish("ended")
+                        break
+                sick_since = 0.0
+            except (
+                errors.Unreachable,
+                errors.ServerError,
+                errors.TooManyRequests,
+                errors.ExecTimeout,
+            ) as error:
+                sick_since = sick_since or time.monotonic()
+                if time.monotonic() - sick_since > _SICK_FOR:
+                    one.finish("lost", error)
+                    break
+                await asyncio.sleep(_SICK_PAUSE)
+                continue
+            except errors.EdgeLabError as error:
+                one.finish("lost", error)
+                break
+            if piece:
+                one.tell()
+            pause = _POLL_FIRST if piece else min(pause * _POLL_GROWTH, _POLL_LONGEST)
+            await asyncio.sleep(0.0 if one.run.taken < one.run.size else pause)
+        await asyncio.sleep(self._services.limits.exec_keep)
+        self.forget(one.id)
 
-
-class _Known(Producer):
-    """The feed of a command is filled whether or not somebody reads it."""
-
-    def __init__(self, feed: Feed) -> None:
-        self.feed = feed
-
-    async def run(self) -> None:
-        await asyncio.Event().wait()
-
-
-@topic("exec", "execute")
-async def open_exec(call: Call, request: ExecRequest) -> Lease:
-    """The output of a long command: `output` {"text"}, at last `exit` {"exit_code", "problem"}."""
-    one = call.services.execs.get(request.exec_id)
-    return call.services.hub.acquire(("exec", one.id), _Known(one.feed))
+    async def _remove_files(self, one: Exec) -> None:
+        # its output is here; what is left in a container that cannot be asked goes with it
+        with contextlib.suppress(errors.EdgeLabError):
+            await self._services.polls.run(one.run.discard)

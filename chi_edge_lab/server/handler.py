@@ -12,11 +12,11 @@ from urllib.parse import quote, unquote_to_bytes
 from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import APIHandler
 from pydantic import BaseModel, ValidationError
-from pydantic_core import PydanticSerializationError
 from tornado import web
 
 from chi_edge_lab import errors
 from chi_edge_lab.server.call import Call
+from chi_edge_lab.server.encoding import encode
 from chi_edge_lab.server.failures import Problem, problem_of, status_of
 from chi_edge_lab.server.feeds.containers import poke
 from chi_edge_lab.server.operations import IN_CALL, Operation, Payload
@@ -74,6 +74,10 @@ class EdgeHandler(APIHandler):
         except (ValueError, RecursionError):
             raise errors.BadInput("The body is not JSON.") from None
         return model.model_validate(value)
+
+    def compute_etag(self) -> str | None:
+        """None: what may not be stored need not be compared, and the digest of a long list takes its time."""
+        return None
 
     def answer(self, result: Any, status: int) -> None:
         """Send a model, a Payload, or nothing."""
@@ -136,14 +140,6 @@ class EdgeHandler(APIHandler):
             if operation.of_site and operation.method != "GET":
                 await poke(call)
             self.answer(result, operation.status)
-
-
-def encode(model: BaseModel) -> bytes:
-    """JSON of a model. Names of files that are not UTF-8 travel as escaped lone surrogates."""
-    try:
-        return model.__pydantic_serializer__.to_json(model)
-    except PydanticSerializationError:
-        return json.dumps(model.model_dump(mode="python"), default=str).encode("ascii")
 
 
 def handler_for(operations: list[Operation]) -> type[EdgeHandler]:

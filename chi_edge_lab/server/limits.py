@@ -108,13 +108,33 @@ class EdgeLabLimits(Configurable):
 
     # -- logs
 
+    log_bytes = Int(
+        64 << 20, min=1 << 20,
+        help="Bytes on disk that are kept of the log of each container that somebody reads; older lines fall off.",
+    ).tag(config=True)  # fmt: skip
+    log_containers = Int(
+        64, min=1,
+        help="Containers whose logs are kept at a time. The one longest unread makes room for a new one; where all are "
+        "followed, a further one is refused.",
+    ).tag(config=True)  # fmt: skip
+    log_first_lines = Int(
+        10_000, min=1, max=100_000, help="Lines asked of the site when a log is opened first."
+    ).tag(config=True)
+
     # -- execs
 
     execs = Int(
         20, min=1, help="Long commands at a time, with those that have ended and are not forgotten."
     ).tag(config=True)
     exec_output = Int(
-        4 << 20,
-        min=4096,
-        help="Characters kept of a long command's output; what comes before is dropped, and said.",
+        4 << 20, min=4096,
+        help="Bytes kept of a long command's output; what comes before is dropped, and said.",
+    ).tag(config=True)  # fmt: skip
+    exec_longest = Float(
+        60.0,
+        min=1.0,
+        help="Seconds that a request may ask to wait for a command; then it goes on as a long one.",
+    ).tag(config=True)
+    exec_keep = Float(
+        900.0, min=0.0, help="Seconds that a long command can be looked at after it has ended. 0: not at all."
     ).tag(config=True)

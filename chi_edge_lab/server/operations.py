@@ -23,7 +23,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 UUID = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 # what each name in a path may look like; a request for anything else finds no route
-PATTERNS = {"site": r"[^/]{1,255}", "uuid": UUID, "id": r"[A-Za-z0-9_-]{1,64}"}
+PATTERNS = {
+    "site": r"[^/]{1,255}",
+    "uuid": UUID,
+    "id": r"[A-Za-z0-9_-]{1,64}",
+    "address": r"[0-9a-fA-F:.]{2,45}",
+}
 IN_CALL = frozenset({"site", "uuid"})  # names in a path that `call` carries
 SITE = "/sites/{site}"
 CONTAINER = SITE + "/containers/{uuid}"
@@ -86,9 +91,18 @@ def path_names(path: str) -> tuple[str, ...]:
 
 
 def operation(
-    method: Method, path: str, action: Action, *, status: int = 0, reply_type: str = ""
+    method: Method,
+    path: str,
+    action: Action,
+    *,
+    status: int = 0,
+    reply_type: str = "",
+    reply: type[BaseModel] | None = None,
 ) -> Callable[[F], F]:
-    """Make a function an operation; the first line of its docstring is its summary."""
+    """Make a function an operation; the first line of its docstring is its summary.
+
+    `reply` is the model of which a function that returns a Payload has made the JSON itself.
+    """
 
     def add(function: F) -> F:
         hints = typing.get_type_hints(function)
@@ -99,7 +113,7 @@ def operation(
         ):
             raise TypeError(f"{function.__name__}{tuple(taken)} does not fit its path {path}")
         result = hints.get("return")
-        reply = result if isinstance(result, type) and issubclass(result, BaseModel) else None
+        answer = reply or (result if isinstance(result, type) and issubclass(result, BaseModel) else None)
         nothing = result is type(None)
         OPERATIONS.append(
             Operation(
@@ -107,8 +121,8 @@ def operation(
                 summary=(inspect.getdoc(function) or function.__name__).splitlines()[0],
                 tag=function.__module__.rpartition(".")[2],
                 status=status or (204 if nothing else 200),
-                query=hints.get("query"), body=hints.get("body"), reply=reply,
-                reply_type=reply_type or _TYPES[reply is not None, nothing],
+                query=hints.get("query"), body=hints.get("body"), reply=answer,
+                reply_type=reply_type or _TYPES[answer is not None, nothing],
                 path_names=names,
             )
         )  # fmt: skip

@@ -13,7 +13,14 @@ from chi_edge_lab.server.operations import HANDLERS, OPERATIONS, PATTERNS, Opera
 
 PREFIX = r"/chi-edge-lab/api"
 # the modules, besides those of `api`, that enter handlers or topics of their own
-_STREAMING = ("feeds.containers", "feeds.socket", "terminals.socket", "transfers.streams")
+_STREAMING = (
+    "feeds.containers",
+    "feeds.execs",
+    "feeds.logs",
+    "feeds.socket",
+    "terminals.socket",
+    "transfers.streams",
+)
 
 
 def load_operations() -> list[Operation]:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from chi_edge_lab.server.audit import Audit
+from chi_edge_lab.server.creations import Creations
 from chi_edge_lab.server.execs import Execs
 from chi_edge_lab.server.feeds.hub import Hub
 from chi_edge_lab.server.limits import EdgeLabLimits
+from chi_edge_lab.server.listing import Listings
 from chi_edge_lab.server.logs import Logs
 from chi_edge_lab.server.sites import SiteClients
 from chi_edge_lab.server.terminals.manager import Terminals
@@ -27,6 +29,8 @@ class Services:
         self.calls = Workers("calls", limits.call_threads, limits.waiting_calls)
         self.polls = Workers("polls", limits.poll_threads, 10 * limits.feeds)
         self.sites = SiteClients(limits.allowed_sites)
+        self.listings = Listings(self.sites)
+        self.creations = Creations()
         self.audit = Audit(event_logger)
         self.hub = Hub(self)
         self.logs = Logs(self)

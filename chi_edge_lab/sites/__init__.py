@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from chi_edge_lab.sites.selection import current, forget_logins, login, use_project, use_site
+from chi_edge_lab.sites.selection import current, forget_logins, in_use, login, use_project, use_site
 
 if TYPE_CHECKING:
     from chi_edge_lab.sites.catalogue import Site as Site
     from chi_edge_lab.sites.session import Login as Login
 
-__all__ = ["Login", "Site", "current", "forget_logins", "list_sites", "login", "use_project", "use_site"]
+__all__ = [
+    "Login", "Site", "current", "forget_logins", "in_use", "list_sites", "login", "use_project", "use_site",
+]  # fmt: skip
 
 
 def list_sites() -> list[Site]:

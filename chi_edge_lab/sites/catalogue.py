@@ -20,10 +20,13 @@ CHI_EDGE_URL = "https://chi.edge.chameleoncloud.org:5000/v3"
 
 @dataclass(frozen=True)
 class Site:
-    """A site one can name in `use_site()`. `auth_url` is "" where it is known only once it runs."""
+    """A site one can name in `use_site()`. `auth_url` is "" where it is known only once it runs.
+
+    Of kind "environment" is what the OS_* variables lead to, which has no name for `use_site()`.
+    """
 
     name: str
-    kind: Literal["local", "cloud", "chameleon"]
+    kind: Literal["local", "cloud", "chameleon", "environment"]
     source: str
     auth_url: str = ""
 
@@ -103,6 +106,24 @@ def settings_found() -> Settings:
         errors.NoSite: clouds.yaml has several clouds and nothing chooses one, or OS_CLOUD names none.
         errors.BadCredentials, errors.LocalSiteError: what was found is no good.
     """
+    return _found() or local_settings("local")
+
+
+def site_found() -> Site:
+    """The same as a Site; starts and sends nothing.
+
+    Raises:
+        errors.NoSite, errors.BadCredentials: as `settings_found`.
+    """
+    found = _found()
+    if found is None:
+        return Site("local", "local", f"this machine, {PROFILES['local']} profile")
+    kind: Literal["cloud", "environment"] = "cloud" if found.kind == "cloud" else "environment"
+    return Site(found.site, kind, found.source, found.auth_url)
+
+
+def _found() -> Settings | None:
+    """The settings that are found; None means the local site, which is not started for it."""
     chosen = os.environ.get("OS_CLOUD")
     if chosen:
         return cloud_settings(chosen)
@@ -117,7 +138,7 @@ def settings_found() -> Settings:
             f"clouds.yaml has {len(clouds)} clouds ({', '.join(clouds)}) and nothing says which to use.",
             hint=f'Set OS_CLOUD, or use_site("{clouds[0]}"), or use_site("local").',
         )
-    return local_settings("local")
+    return None
 
 
 def _chi_edge() -> Settings:

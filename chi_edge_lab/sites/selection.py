@@ -8,6 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from chi_edge_lab.sites.catalogue import Site
     from chi_edge_lab.sites.session import Login
 
 _lock = threading.RLock()
@@ -39,10 +40,32 @@ def use_site(name: str | None) -> None:
 
 
 def use_project(name: str | None) -> None:
-    """Make a project (its name) the one that everything uses from now on. None: the credentials' own."""
+    """Make a project (its name) the one that everything uses from now on. None: the credentials' own.
+
+    It is one of the site in use: a login to another site by name does not take it.
+    """
     global _project  # noqa: PLW0603
     with _lock:
         _project = name or None
+
+
+def in_use() -> tuple[Site, str | None]:
+    """The site and project (None: the credentials' own) that `login()` would log in to; sends nothing.
+
+    Raises:
+        errors.NoSite, errors.BadCredentials: nothing usable is chosen or found.
+    """
+    from chi_edge_lab.sites import catalogue, pychi
+
+    with _lock:
+        name, project = _site, _project
+    if name is not None:
+        return next(
+            site for site in catalogue.list_sites() if site.name == catalogue.check_name(name)
+        ), project
+    if pychi.chosen_with_chi() is not None:
+        return catalogue.Site("python-chi", "environment", "python-chi's session"), project
+    return catalogue.site_found(), project
 
 
 def current() -> Login:
@@ -65,8 +88,10 @@ def login(site: str | None = None, project: str | None = None) -> Login:
         errors.LocalSiteError: the local site does not start.
     """
     with _lock:
+        # a project that was chosen belongs to the site chosen with it
+        elsewhere = site is not None and _site is not None and site.lower() != _site.lower()
+        project = project or (None if elsewhere else _project)
         site = site or _site
-        project = project or _project
         key = _key(site, project)
         known = _logins.get(key)
         if known is not None:

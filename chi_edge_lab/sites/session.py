@@ -214,10 +214,20 @@ class Login:
             self.session.get_token()
 
     def projects(self) -> list[str]:
-        """Names of the projects that the user may log in to, as Keystone tells them; raises as `check` does."""
-        url = f"{self.auth_url.rstrip('/')}/auth/projects"
+        """Names of the projects that the user may log in to, as Keystone tells them; raises as `check` does.
+
+        Raises:
+            errors.Forbidden: Keystone does not tell them.
+        """
+        keystone = self.auth_url.rstrip("/").removesuffix("/v3") + "/v3"
         with self._explained():
-            reply = self.session.get(url, authenticated=True).json()
+            try:
+                reply = self.session.get(f"{keystone}/auth/projects", authenticated=True).json()
+            except (ksa.Forbidden, ksa.NotFound) as problem:
+                raise errors.Forbidden(
+                    f"{self.site} does not tell this user's projects.", hint="Name the project.",
+                    request_id=getattr(problem, "request_id", None), http_status=problem.http_status,
+                ) from None  # fmt: skip
         found = reply.get("projects") if isinstance(reply, dict) else None
         return sorted(
             {str(one.get("name")) for one in found or [] if isinstance(one, dict) and one.get("name")}

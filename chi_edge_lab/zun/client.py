@@ -19,7 +19,7 @@ from chi_edge_lab.sites.session import Login
 from chi_edge_lab.zun.create import CreateRequest
 from chi_edge_lab.zun.dialect import Dialect
 from chi_edge_lab.zun.errors import Answer, unreadable
-from chi_edge_lab.zun.models import Action, Archive, Container, ExecReply, Image
+from chi_edge_lab.zun.models import Action, Archive, Container, ContainerNetwork, ExecReply, Image
 from chi_edge_lab.zun.paths import container_path, placed
 from chi_edge_lab.zun.socket import Socket
 from chi_edge_lab.zun.stats import Stats, parse_stats
@@ -59,6 +59,11 @@ class Client:
         """The API version spoken with the site, such as "1.41"."""
         return spelled(self._version)
 
+    @property
+    def spoken(self) -> tuple[int, int]:
+        """The same as numbers: (1, 41)."""
+        return self._version
+
     @functools.cached_property
     def dialect(self) -> Dialect:
         """What the site's driver can do; asked of the site at the first use."""
@@ -75,7 +80,11 @@ class Client:
 
     def list_containers(self, **filters: Any) -> list[Container]:
         """All containers of the project; `filters` are Zun's (name, status, image, all_projects, ...)."""
-        return [Container.model_validate(item) for item in self._pages("/containers", "containers", filters)]
+        return [Container.model_validate(item) for item in self.container_items(**filters)]
+
+    def container_items(self, **filters: Any) -> Iterator[Mapping[str, Any]]:
+        """The same as the site sent them, unchecked and not to be changed: those of the last list may come again."""
+        return self._pages("/containers", "containers", filters, repeated=True)
 
     def get_container(self, ref: str) -> Container:
         """One container by uuid or name.
@@ -123,6 +132,7 @@ class Client:
 
     def rebuild(self, uuid: str, image: str | None = None) -> None:
         """Ask for the container to be made anew, with another image if one is given."""
+        self.dialect.require("rebuild")
         self._do(uuid, "rebuild", image=image)
 
     def pause(self, uuid: str) -> None:
@@ -163,10 +173,15 @@ class Client:
         timestamps: bool = False,
         tail: int | None = None,
         since: str | int | None = None,
+        limit: int | None = None,
     ) -> str:
         """The log, or its last `tail` lines; "" where there is none (yet). Ask for a tail: it has no limit.
 
-        `since` is seconds since 1970 or "YYYY-MM-DD HH:MM:SS,mmm" and works on docker sites only.
+        `since` is seconds since 1970 or "YYYY-MM-DD HH:MM:SS,mmm" and works on docker sites only. `limit` is the
+        largest answer in bytes that is read (None: any).
+
+        Raises:
+            errors.ReplyTooLong: the answer is larger than `limit`.
         """
         if since is not None:
             self.dialect.require("log_since")
@@ -174,7 +189,9 @@ class Client:
             stdout = stderr = True  # as python-zunclient: the site answers 500 to neither
         query = {"stdout": stdout, "stderr": stderr, "timestamps": timestamps, "tail": tail, "since": since}
         doing = f"read the log of container {uuid!r}"
-        text = self._http.call("GET", container_path(uuid, "logs"), doing, query=query, timeout=SLOW)
+        text = self._http.call(
+            "GET", container_path(uuid, "logs"), doing, query=query, timeout=SLOW, limit=limit
+        )
         return "" if text is None else str(text)
 
     def execute(self, uuid: str, command: str) -> ExecReply:
@@ -296,6 +313,12 @@ class Client:
         inner = reply.get("containerAction")
         return Action.model_validate(inner if isinstance(inner, Mapping) else reply)
 
+    def networks_of(self, uuid: str) -> list[ContainerNetwork]:
+        """The networks a container is on."""
+        doing = f"list the networks of container {uuid!r}"
+        reply = self._object(self._http.call("GET", container_path(uuid, "network_list"), doing), doing)
+        return [ContainerNetwork.model_validate(item) for item in reply.get("networks") or []]
+
     def images(self) -> list[Image]:
         """Images on the site's hosts; for admins only on most sites (errors.Forbidden)."""
         return [Image.model_validate(item) for item in self._pages("/images", "images", {})]
@@ -339,7 +362,9 @@ class Client:
             Container, self._http.call("PATCH", container_path(uuid), doing, body=body, timeout=SLOW), doing
         )
 
-    def _pages(self, path: str, key: str, filters: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    def _pages(
+        self, path: str, key: str, filters: Mapping[str, Any], *, repeated: bool = False
+    ) -> Iterator[Mapping[str, Any]]:
         """All items of a paged listing, each once, also when one disappears between two pages."""
         doing = f"list the {key}"
         seen: set[str] = set()
@@ -349,7 +374,9 @@ class Client:
             if markers:
                 query["marker"] = markers[-1]
             try:
-                reply = self._object(self._http.call("GET", path, doing, query=query), doing)
+                reply = self._object(
+                    self._http.call("GET", path, doing, query=query, repeated=repeated), doing
+                )
             except (errors.NotFound, errors.BadRequest):
                 if not markers:
                     raise

@@ -23,6 +23,7 @@ _MISSING_ON_K8S = {
     "commit": "CHI@Edge's driver cannot make an image of a container. Download the files you need instead.",
     "top": "CHI@Edge's driver cannot list processes. Run `ps` in the container instead.",
     "update": "CHI@Edge's driver cannot change the CPU or memory of a container. Create a new one.",
+    "rebuild": "CHI@Edge's driver cannot rebuild a container: it would stay in Rebuilding for ever. Create a new one.",
     "resize": "CHI@Edge's driver cannot tell a terminal its size; `stty` typed into its shell can.",
     "exec_terminal": "CHI@Edge has no terminal of one command; its terminal is a shell (attach).",
     "attach_main": "CHI@Edge cannot attach to a container's main process; its attach opens a new shell.",
@@ -40,7 +41,7 @@ _MISSING_ON_DOCKER = {
     "attach_shell": "Here attach joins the container's main process; open a terminal with an exec instead.",
 }
 _ON_BOTH = frozenset(
-    {"create", "start", "stop", "restart", "rebuild", "rename", "delete", "exec", "logs", "log_timestamps",
+    {"create", "start", "stop", "restart", "rename", "delete", "exec", "logs", "log_timestamps",
      "stats", "archive", "attach", "runtime", "floating_ip", "actions"}
 )  # fmt: skip
 CAPABILITIES = _ON_BOTH | frozenset(_MISSING_ON_K8S) | frozenset(_MISSING_ON_DOCKER)

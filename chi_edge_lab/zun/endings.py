@@ -7,6 +7,8 @@ import ssl
 
 import websocket
 
+ENDED = (1000).to_bytes(2, "big")  # the close frame of a process that has ended
+
 _TEXT = {
     1000: "the process has ended",
     1001: "the site is going away",

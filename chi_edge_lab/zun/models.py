@@ -98,6 +98,22 @@ class Address(Tolerant):
     subnet_id: str | None = None
 
 
+class FixedAddress(Tolerant):
+    """One address of a container on a network."""
+
+    ip_address: str | None = None
+    version: int | None = None
+    subnet_id: str | None = None
+
+
+class ContainerNetwork(Tolerant):
+    """A network that a container is on."""
+
+    net_id: str | None = None
+    port_id: str | None = None
+    fixed_ips: Annotated[list[FixedAddress], BeforeValidator(_empty_list)] = []
+
+
 class Container(Tolerant):
     """A container as Zun shows it. `created_at` is None on sites that do not return it (CHI@Edge)."""
 

@@ -70,16 +70,19 @@ class Network:
         """Give it back to the site."""
         self._service.call("DELETE", _path(floating_ip_id), "release the floating IP")
 
+    def networks(self, **filters: Any) -> list[dict[str, Any]]:
+        """The networks that the project sees, with Neutron's fields; `filters` are Neutron's, too."""
+        doing = "find the public network" if filters else "list the networks"
+        reply = self._service.call("GET", "/networks", doing, query=filters)
+        return [item for item in reply.get("networks") or [] if isinstance(item, dict) and item.get("id")]
+
     def public_network(self) -> str:
         """The id of the network that floating IPs come from: the one named "public", else the first external.
 
         Raises:
             errors.NotFound: there is none.
         """
-        reply = self._service.call(
-            "GET", "/networks", "find the public network", query={"router:external": True}
-        )
-        networks = [item for item in reply.get("networks") or [] if isinstance(item, dict) and item.get("id")]
+        networks = self.networks(**{"router:external": True})
         named = [item for item in networks if item.get("name") == "public"]
         for network in (*named, *networks):
             return str(network["id"])

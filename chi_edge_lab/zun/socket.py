@@ -22,7 +22,7 @@ from websocket._abnf import ABNF, frame_buffer
 
 from chi_edge_lab import errors
 from chi_edge_lab.zun.channels import ChannelStripper
-from chi_edge_lab.zun.endings import close_words, why
+from chi_edge_lab.zun.endings import ENDED, close_words, why
 
 PING_SECONDS = 25.0  # gateways cut connections that were idle for 60 s
 _GREETING_SECONDS = 15.0  # for the first answer to a ping
@@ -30,6 +30,8 @@ _SILENT_SECONDS = 70.0  # without any frame although we pinged twice: the other 
 CHUNK = 4096  # bytes a frame; the proxies break when a frame does not fit their send buffer
 _HIGH = 1024 * 1024  # bytes waiting for recv() at which we stop reading, so that TCP slows the site down
 _LOW = 256 * 1024
+_HELD_SECONDS = 900.0  # for a frame that is not taken: what a paste was meant for may not read
+_LAST_SECONDS = 0.5  # for a frame under way when we close
 _LARGEST_FRAME = 32 * 1024 * 1024
 
 
@@ -48,6 +50,16 @@ class WebSocket(websocket.WebSocket):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.frame_buffer = _BoundedBuffer(self._recv, True)
+
+    def _send(self, data: Any) -> int:
+        # a program that does not read its input holds us up, and that is no reason to give up its terminal
+        until = time.monotonic() + _HELD_SECONDS
+        while True:
+            try:
+                return int(super()._send(data))
+            except websocket.WebSocketTimeoutException:  # noqa: PERF203
+                if time.monotonic() > until:
+                    raise
 
     def send_close(self, *arguments: Any, **options: Any) -> None:
         # the library answers a close frame before it hands it over; who has gone takes no answer, and what
@@ -82,10 +94,13 @@ class Socket:
         self._chunks: deque[bytes] = deque()
         self._waiting = 0
         self._changed = threading.Condition()
-        self._sending = threading.Lock()
+        self._sending = threading.Lock()  # pieces of one text stay together
+        self._line = threading.Lock()  # held for one frame
         self._discard = False
         self._ended = False
         self._reason = ""
+        self._lost = False
+        self._wake: Callable[[], None] | None = None
         self._frames = 0  # of any kind, so that "nothing at all came" can be told
         self._size: tuple[int, int] | None = None
         self._heard = self._pinged = time.monotonic()
@@ -116,6 +131,19 @@ class Socket:
         """The shell's exit code where the site tells."""
         return self._stripper.exit_code
 
+    @property
+    def lost(self) -> bool:
+        """True where the connection ended without the site saying that the shell has."""
+        return self._lost
+
+    def listen(self, wake: Callable[[], None]) -> None:
+        """Call `wake`, in another thread, whenever recv() has something to give (its end too). It must not block."""
+        with self._changed:
+            self._wake = wake
+            ready = bool(self._chunks or self._ended)
+        if ready:
+            wake()
+
     def recv(self, timeout: float | None = None) -> bytes:
         """What has come since the last call, at least one byte; b"" at the end.
 
@@ -140,6 +168,8 @@ class Socket:
         with self._sending:
             view = memoryview(data)
             for start in range(0, len(view), CHUNK):
+                if self._discard:
+                    raise errors.Unreachable(f"The terminal of {self._label} is closed: closed here.")
                 chunk = view[start : start + CHUNK]
                 began = time.monotonic()
                 self._frame(bytes(chunk), ABNF.OPCODE_BINARY)
@@ -173,11 +203,15 @@ class Socket:
             self._chunks.clear()
             self._waiting = 0
             self._changed.notify_all()
-        if self._ends_with_exit and not leave_running:
-            self._say_goodbye()
-        if not self._ended:
+        if self._line.acquire(timeout=_LAST_SECONDS):
+            self._line.release()
+            if self._ends_with_exit and not leave_running:
+                self._say_goodbye()
+            if not self._ended:
+                self._end("closed here")
+                self._ws.send_close()
+        else:  # a frame is stuck that nobody takes: nothing more can be said
             self._end("closed here")
-            self._ws.send_close()
         with contextlib.suppress(OSError, websocket.WebSocketException):
             self._ws.abort()
         if self._reader.is_alive() and threading.current_thread() is not self._reader:
@@ -228,9 +262,10 @@ class Socket:
         if self._ended:
             raise errors.Unreachable(f"The terminal of {self._label} is closed: {self._reason}.")
         try:
-            self._ws.send(data, opcode)
+            with self._line:
+                self._ws.send(data, opcode)
         except (OSError, websocket.WebSocketException) as problem:
-            self._end(why(problem))
+            self._end(why(problem), lost=True)
             with contextlib.suppress(OSError):
                 self._ws.abort()
             raise errors.Unreachable(f"The terminal of {self._label} is closed: {self._reason}.") from None
@@ -250,7 +285,9 @@ class Socket:
         except (OSError, ValueError, websocket.WebSocketException) as problem:
             # ValueError: the selector's, when another thread has closed the socket
             reason = why(problem)
-        self._end(self._stripper.status or reason)
+        self._end(
+            self._stripper.status or reason, lost=not self._stripper.status and reason != close_words(ENDED)
+        )
         self._ws.shutdown()  # who does not call close() leaves no file open
 
     def _readable(self, selector: selectors.BaseSelector) -> bool:
@@ -266,7 +303,13 @@ class Socket:
 
     def _ping(self, now: float) -> None:
         self._pinged = now
-        self._ws.ping()
+        if not self._line.acquire(blocking=False):
+            self._heard = now  # a ping could not leave, so no answer to it can be missed
+            return
+        try:
+            self._ws.ping()
+        finally:
+            self._line.release()
 
     def _take(self) -> str:
         """Read one frame; returns the reason when it is the last one."""
@@ -283,6 +326,9 @@ class Socket:
                 self._chunks.append(data)
                 self._waiting += len(data)
             self._changed.notify_all()
+            wake = self._wake if data else None
+        if wake is not None:
+            wake()
         return close_words(frame.data) if opcode == ABNF.OPCODE_CLOSE else ""
 
     def _make_room(self) -> None:
@@ -299,9 +345,13 @@ class Socket:
             self._ping(time.monotonic())
         self._heard = time.monotonic()
 
-    def _end(self, reason: str) -> None:
+    def _end(self, reason: str, *, lost: bool = False) -> None:
         with self._changed:
             if not self._ended:
                 self._reason = reason
+                self._lost = lost
                 self._ended = True
             self._changed.notify_all()
+            wake = self._wake
+        if wake is not None:
+            wake()

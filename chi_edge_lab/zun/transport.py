@@ -27,6 +27,7 @@ SLOW = 70.0  # for what it asks a compute host: Zun itself gives up after 60 s
 ARCHIVE = 200.0  # the k8s driver gives an archive 120 s, and the bytes must travel
 _PAUSES = (0.1, 0.4)  # seconds before each retry of a GET whose connection broke
 _REDIRECTS = 5
+_LAST = 4  # addresses of which the last answer is kept (a list of 1000 containers: about 10 MB)
 
 
 class Transport(SessionClient):  # type: ignore[misc]
@@ -42,6 +43,7 @@ class Transport(SessionClient):  # type: ignore[misc]
             api_version=api_versions.APIVersion(spelled(version)),
         )
         self.login = login
+        self._last: dict[str, tuple[bytes, Any]] = {}  # address -> the last answer, and what it says
         self.limit = timeout  # overrides every other time limit
 
     def call(
@@ -54,14 +56,18 @@ class Transport(SessionClient):  # type: ignore[misc]
         body: Any = None,
         timeout: float = QUICK,
         secret: bool = False,
+        limit: int | None = None,
+        repeated: bool = False,
     ) -> Any:
         """Send one request and return its JSON (None for an empty body).
 
         `doing` completes "Could not ..." in an error. None in `query` is left out. `secret` keeps request and
-        answer out of keystoneauth's debug log.
+        answer out of keystoneauth's debug log. `limit` is the largest answer in bytes that is read (None: any).
+        `repeated`: the same is asked again and again, and most answers are as the last one, which is then returned once
+        more: not to be changed by the caller.
 
         Raises:
-            errors.SiteError: the site's refusal, or Unreachable.
+            errors.SiteError: the site's refusal, Unreachable, or ReplyTooLong.
             errors.BadCredentials: the token has expired and the login does not work any more.
         """
         parameters = {key: str(value) for key, value in (query or {}).items() if value is not None}
@@ -69,7 +75,10 @@ class Transport(SessionClient):  # type: ignore[misc]
         options: dict[str, Any] = {"doing": doing, "timeout": timeout, "log": not secret}
         if body is not None:
             options["body"] = body
-        return self.json_request(method, url, **options)[1]
+        if limit is not None:
+            # keystoneauth's debug log would read the answer whole
+            options |= {"stream": True, "log": False, "limit": limit}
+        return self.json_request(method, url, repeated=repeated, **options)[1]
 
     def json_request(self, method: str, url: str, **kwargs: Any) -> tuple[Any, Any]:
         """As zunclient's, but a body that is not JSON is an error and not a string or None."""
@@ -80,14 +89,23 @@ class Transport(SessionClient):  # type: ignore[misc]
         if kwargs.get("data"):
             headers.setdefault("Content-Type", "application/json")
         doing = kwargs.get("doing") or _plain(method, url)
+        limit, repeated = kwargs.pop("limit", None), kwargs.pop("repeated", False)
         response = self._http_request(url, method, **kwargs)
-        content = response.content
+        content = response.content if limit is None else _content(response, limit, doing)
         if not content.strip():
             return response, None
+        before = self._last.get(url) if repeated else None
+        if before is not None and before[0] == content:
+            return response, before[1]
         try:
-            return response, json.loads(content)
+            document = json.loads(content)
         except (ValueError, RecursionError):
             raise unreadable(Answer(response.status_code, response.headers, content), doing) from None
+        if repeated:
+            for oldest in list(self._last)[: len(self._last) - _LAST + 1]:
+                self._last.pop(oldest, None)
+            self._last[url] = content, document
+        return response, document
 
     def _http_request(self, url: str, method: str, **kwargs: Any) -> Any:
         doing = kwargs.pop("doing", None) or _plain(method, url)
@@ -157,6 +175,24 @@ class Transport(SessionClient):  # type: ignore[misc]
         if not target.netloc and location.startswith("/"):
             return f"{here.scheme}://{here.netloc}{location}"
         return location
+
+
+def _content(response: Any, limit: int, doing: str) -> bytes:
+    """The body of a streamed answer, if it is no longer than `limit` bytes."""
+    content = bytearray()
+    with response:
+        try:
+            for chunk in response.iter_content(1 << 16):
+                content += chunk
+                if len(content) > limit:
+                    raise errors.ReplyTooLong(
+                        f"Could not {doing}: the site's answer is larger than {limit} bytes.",
+                        hint="Ask for less at a time.",
+                        http_status=response.status_code,
+                    )
+        except OSError as problem:
+            raise to_error(problem, doing) from None
+    return bytes(content)
 
 
 def _plain(method: str, url: str) -> str:

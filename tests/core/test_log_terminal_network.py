@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 import urllib.request
@@ -146,3 +147,20 @@ def _fetch(url: str) -> bytes:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
+
+
+def test_a_log_stream_iterates_in_both_ways(client: Client, new_container: New) -> None:
+    uuid = new_container(
+        ["sh", "-c", COUNT.format(n=100, pause="") + ";trap 'exit 0' TERM;sleep 1000 & wait"]
+    )
+    wanted = [f"line {number}" for number in range(1, 101)]
+    with logs.LogStream(client, uuid) as stream:
+        assert [next(stream).text for _ in range(100)] == wanted
+
+    async def collected() -> list[str]:
+        return [line.text async for line in logs.LogStream(client, uuid, follow=False)]
+
+    assert asyncio.run(collected()) == wanted
+    assert [line.text for line in logs.LogStream(client, uuid, follow=False, tail=2)] == wanted[-2:]
+    assert len(list(logs.LogStream(client, uuid, follow=False, since=time.time() - 3600))) == 100
+    assert list(logs.LogStream(client, uuid, follow=False, since=time.time() + 3600)) == []

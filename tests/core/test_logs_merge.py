@@ -43,11 +43,11 @@ def test_lines_lost_between_two_polls_are_noticed() -> None:
     log = [stamped(number, str(number)) for number in range(100)]
     merger = Merger()
     merger.new_lines(log[:10], 10)
-    assert not merger.joins(log[-10:], 10)
+    assert not merger.look(log[-10:], full=True).joined
     fresh, joined = merger.new_lines(log[-10:], 10)
     assert not joined
     assert fresh == log[-10:]
-    assert merger.joins(log[5:], 95)
+    assert merger.look(log[5:], full=True).joined
 
 
 def test_larger_window_that_goes_further_back_gives_only_what_is_new() -> None:

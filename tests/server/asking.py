@@ -13,16 +13,20 @@ from chi_edge_lab.server.operations import HANDLERS, PATTERNS, Operation, path_n
 from chi_edge_lab.server.routes import load_operations
 
 UUID = "01234567-89ab-cdef-0123-456789abcdef"
-_CANDIDATES = (UUID, "nosuch", "1")
+_CANDIDATES = (UUID, "nosuch", "1", "127.9.9.9")
 OPERATIONS: list[Operation] = load_operations()
 SOCKETS: list[str] = [path for path, handler in HANDLERS if issubclass(handler, WebSocketHandler)]
+
+
+def fitting(name: str) -> list[str]:
+    """Values for a name in a path that have its form."""
+    return [one for one in _CANDIDATES if re.fullmatch(PATTERNS[name], one)]
 
 
 def filled(path: str, **values: str) -> str:
     """A path with a value for each name in it: those given, else something that fits its pattern."""
     for name in path_names(path):
-        fitting = [one for one in _CANDIDATES if re.fullmatch(PATTERNS[name], one)]
-        path = path.replace(f"{{{name}}}", values.get(name) or fitting[0])
+        path = path.replace(f"{{{name}}}", values.get(name) or fitting(name)[0])
     return path
 
 

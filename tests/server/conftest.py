@@ -19,6 +19,7 @@ from chi_edge_lab.server.services import Services
 from chi_edge_lab.zun import Client, client_for
 from tests.boxes import IDLE
 from tests.localsite import clean_environment, site_command
+from tests.server.box import Box
 from tests.server.events import Events
 
 PROFILES = {"local": "chi-edge", "local-zun": "zun"}
@@ -110,6 +111,14 @@ def container(site_client: Client, unique: str) -> Iterator[str]:
     )
     yield made.uuid
     lifecycle.delete(site_client, made.uuid)
+
+
+@pytest.fixture
+def box(api: Api, site: str, unique: str, jp_asyncio_loop: Any) -> Iterator[Box]:
+    """Containers of `site`: `await box.create()` gives the uuid of a running one; they go with the test."""
+    made = Box(api, site, unique)
+    yield made
+    jp_asyncio_loop.run_until_complete(made.delete())
 
 
 @pytest.fixture

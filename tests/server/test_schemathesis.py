@@ -20,7 +20,7 @@ from chi_edge_lab.server.openapi import openapi
 from chi_edge_lab.server.operations import CONTAINER, Operation
 from chi_edge_lab.zun import client_for
 from tests.labserver import LabServer
-from tests.server.asking import OPERATIONS, UUID
+from tests.server.asking import OPERATIONS, UUID, fitting
 from tests.server.conftest import PROFILES
 
 # without the security scheme: what comes without the token is test_rights' matter, here it would be half of all
@@ -76,7 +76,7 @@ def paths(one: Operation, running: Running) -> st.SearchStrategy[dict[str, str]]
 
     def of_site(site: str) -> st.SearchStrategy[dict[str, str]]:
         others = [name for name in one.path_names if name not in {"site", "uuid"}]
-        names = {name: st.sampled_from(["nosuch", "1", UUID]) for name in others}
+        names = {name: st.sampled_from(fitting(name)) for name in others}
         if "site" in one.path_names:
             names["site"] = st.just(site)
         if "uuid" in one.path_names:

@@ -66,7 +66,7 @@ def status_times(lab: LabServer, seconds: float) -> list[float]:
 
 
 def test_the_status_is_quick_while_zun_sleeps_under_fifty_requests(lab: LabServer, proxy: FaultProxy) -> None:
-    assert lab.api("GET", LIST)["containers"] == []  # logged in, and the dialect known
+    lab.api("GET", LIST)  # logged in, and the dialect known
     with ThreadPoolExecutor(REQUESTS + 4) as pool, proxy.spoiling(Fault(" /container/", delay=SLEEP)):
         asked = [pool.submit(lab.request, "GET", LIST) for _ in range(REQUESTS)]
         wait_until(lambda: lab.api("GET", "status")["calls"] == REQUESTS)

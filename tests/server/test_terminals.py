@@ -200,6 +200,28 @@ async def test_a_container_that_stops_says_so(
         assert "container" in state["message"]
 
 
+async def test_a_container_that_is_deleted_says_so(
+    opened: Any, view: Any, site_client: Client, container: str
+) -> None:
+    terminal = await opened()
+    async with view(terminal["id"]) as seen:
+        seen.type("echo rea''dy\n")
+        await seen.until_shown(b"ready")
+        await blocking(lifecycle.delete, site_client, container)
+        state = await seen.until_state("closed")
+        assert "container" in state["message"]
+
+
+async def test_a_frame_that_is_too_large_closes_the_socket_and_not_the_terminal(
+    opened: Any, view: Any, api: Any
+) -> None:
+    terminal = await opened()
+    async with view(terminal["id"]) as seen:
+        seen.type(b"x" * ((4 << 20) + 1))
+        await seen.until(lambda: seen.ended)
+    assert (await api("GET", "terminals", terminal["id"]))["state"] == "open"
+
+
 async def test_a_megabyte_is_pasted_whole(
     opened: Any, view: Any, site_client: Client, container: str
 ) -> None:
@@ -272,6 +294,20 @@ async def test_there_are_no_more_than_may_be(
     assert "limit" in problem["message"]
 
 
+async def test_shells_that_have_ended_keep_no_place(opened: Any, view: Any, services: Any, api: Any) -> None:
+    services.limits.terminals = 1
+    first = await opened()
+    async with view(first["id"]) as seen:
+        seen.type("exit\n")
+        await seen.until_state("closed")
+    for _ in range(100):
+        if not (await api("GET", "terminals", first["id"]))["readers"]:
+            break
+        await asyncio.sleep(0.02)
+    second = await opened()
+    assert [one["id"] for one in (await api("GET", "terminals"))["terminals"]] == [second["id"]]
+
+
 async def test_an_idle_one_is_closed(opened: Any, services: Any, api: Any) -> None:
     services.limits.terminal_idle = 0.4
     terminal = await opened()
@@ -303,3 +339,52 @@ async def test_an_unknown_terminal_is_not_there(view: Any) -> None:
         async with view("nosuch"):
             pass
     assert refused.value.code == 404
+
+
+async def test_a_slow_second_reader_is_told_what_it_missed(
+    opened: Any, view: Any, services: Any, api: Any
+) -> None:
+    services.limits.terminal_high, services.limits.terminal_low = 64 << 10, 16 << 10
+    terminal = await opened()
+    session = services.terminals.get(terminal["id"])
+    async with view(terminal["id"]) as quick, view(terminal["id"]) as slow:
+        slow.say(type="flow")  # and never acknowledges
+        quick.type("yes 0123456789 | head -c 9000000; echo do''ne\n")
+        await quick.until_shown(b"done", 60)
+        assert session.scrollback.start > 0
+        while b"done" not in slow.shown:
+            await slow.read(10)
+            missed = sum(one["bytes"] for one in slow.control if one["type"] == "missed")
+            slow.say(type="ack", offset=missed + len(slow.shown))
+        assert missed > 1 << 20
+        assert [one["type"] for one in slow.control].count("missed") == 1
+        listed = await api("GET", "terminals", terminal["id"])
+        assert listed["readers"] == 2
+        while missed + len(slow.shown) < session.scrollback.end:
+            await slow.read(10)
+        assert missed + len(slow.shown) == session.scrollback.end
+
+
+async def test_no_shell_is_said_at_once(api: Any, site: str, site_client: Client, container: str) -> None:
+    where = ("sites", site, "containers", container, "terminals")
+    await sh(site_client, container, "/bin/busybox mv /bin/sh /bin/hidden")
+    try:
+        problem = await api("POST", *where, body={}, status=409)
+        assert problem["code"] == "no-shell"
+        assert "no shell" in problem["message"]
+    finally:
+        await blocking(site_client.execute, container, "/bin/busybox mv /bin/hidden /bin/sh")
+
+
+async def test_a_paste_that_nobody_reads_is_held_and_ends_with_the_terminal(
+    opened: Any, view: Any, api: Any
+) -> None:
+    terminal = await opened()
+    async with view(terminal["id"]) as seen:
+        seen.type("stty raw -echo; echo rea''dy; sleep 4321\n")
+        await seen.until_shown(b"ready")
+        for _ in range(3):
+            seen.type(b"x" * (4 << 20))
+        await seen.until(lambda: any(one["type"] == "problem" for one in seen.control))
+        await api("GET", "status")
+        await asyncio.wait_for(api("DELETE", "terminals", terminal["id"], status=204), 20)

@@ -21,14 +21,17 @@ class Capability(BaseModel):
 class Capabilities(BaseModel):
     """What a site can do. `name_pattern` is a regular expression for whole names, `name_rule` the same in words.
 
-    `exec_seconds` is how long the site waits for a command.
+    `exec_seconds` is how long the site waits for a command, `archive_limit` the bytes of the largest archive in one
+    request, `files_lost_on_stop` that a start gives a fresh file system.
     """
 
     dialect: str
+    version: str
     capabilities: dict[str, Capability]
     name_pattern: str
     name_rule: str
     exec_seconds: float
+    archive_limit: int
     files_lost_on_stop: bool
     needs_reservation: bool
 
@@ -36,9 +39,11 @@ class Capabilities(BaseModel):
 @operation("GET", SITE + "/capabilities", "read")
 def get_capabilities(call: Call) -> Capabilities:
     """What the site can do, and the reason for each thing that it cannot."""
-    dialect = call.client().dialect
+    client = call.client()
+    dialect = client.dialect
     return Capabilities(
         dialect=dialect.name,
+        version=client.version,
         capabilities={
             name: Capability(
                 supported=dialect.supports(name),
@@ -50,6 +55,7 @@ def get_capabilities(call: Call) -> Capabilities:
         name_pattern=dialect.name_rule.pattern.pattern,
         name_rule=dialect.name_rule.sentence,
         exec_seconds=dialect.exec_seconds,
+        archive_limit=dialect.archive_limit,
         files_lost_on_stop=dialect.files_lost_on_stop,
         needs_reservation=dialect.needs_reservation,
     )

@@ -1,166 +1,145 @@
-"""Containers: list, get, create, rename, delete."""
+"""Containers: list, look at, create, rename, delete."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, field_validator
 
-from chi_edge_lab import errors
-from chi_edge_lab.core import create, lifecycle, names, validate
+from chi_edge_lab.core import asking, create, draft, lifecycle, wait
+from chi_edge_lab.core.shown import shown
 from chi_edge_lab.server.call import Call
-from chi_edge_lab.server.feeds.containers import masked
-from chi_edge_lab.server.operations import CONTAINER, SITE, operation
-from chi_edge_lab.zun import Client, Container
+from chi_edge_lab.server.operations import CONTAINER, SITE, Payload, operation
+from chi_edge_lab.zun import Container, CreateRequest
 
-_DELETE_PATIENCE = 10.0  # seconds in which the site may let go of a container that it is just changing
+_TEXT = WithJsonSchema({"type": "string"})
+_WORDS = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})
+_VARIABLES = WithJsonSchema(
+    {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}
+)
+_PORTS = WithJsonSchema(
+    {
+        "anyOf": [
+            {"type": "array", "items": {"type": ["integer", "string"]}},
+            {"type": "object", "additionalProperties": {"type": "object"}},
+        ]
+    }
+)
 
 
 class ContainerList(BaseModel):
-    """The containers of a project, without the values of their environments."""
+    """The containers of a project; the values of their environment variables are left out."""
 
     containers: list[Container]
 
 
-class Reveal(BaseModel):
-    """`environment`: with the values of environment variables, which may be secrets."""
+class ListQuery(BaseModel):
+    """Filters of a list: containers of one status, such as "Running"."""
 
-    reveal: Literal["", "environment"] = ""
+    status: str | None = None
 
 
-class NewContainer(BaseModel):
-    """What a container is made of; names are Zun's. `memory` is in MiB, `disk` in GiB, `cpu` in cores."""
+class GetQuery(BaseModel):
+    """`reveal=environment` shows the values of environment variables."""
 
-    model_config = ConfigDict(extra="forbid")
+    reveal: Literal["environment"] | None = None
 
-    name: str
-    image: str
-    command: list[str] | str | None = None
-    entrypoint: list[str] | None = None
-    environment: dict[str, str] = Field(default_factory=dict)
-    exposed_ports: list[int | str] = Field(default_factory=list)
+
+class NewContainer(CreateRequest):
+    """What to create: core's `create`, field by field. `command` is one string (split as a shell splits it) or words;
+    `exposed_ports` are numbers, "53/udp" or Zun's object; `start` is whether it runs as soon as it is there.
+    """
+
+    # looked at by core.validate, which says in a sentence what does not fit
+    name: Annotated[Any, _TEXT]
+    image: Annotated[Any, _TEXT]
+    command: Annotated[Any, _WORDS] = None
+    environment: Annotated[Any, _VARIABLES] = Field(default_factory=dict)
+    exposed_ports: Annotated[Any, _PORTS] = Field(default_factory=list)
     reservation_id: str | None = None
     start: bool = True
-    workdir: str | None = None
-    labels: dict[str, str] | None = None
-    runtime: str | None = None
-    device_profiles: list[str] | None = None
-    hostname: str | None = None
-    cpu: float | None = Field(None, gt=0)
-    memory: int | None = Field(None, gt=0)
-    disk: int | None = Field(None, gt=0)
-    interactive: bool | None = None
-    tty: bool | None = None
-    mounts: list[dict[str, Any]] | None = None
-    nets: list[dict[str, Any]] | None = None
-    security_groups: list[str] | None = None
-    hints: dict[str, Any] | None = None
-    auto_remove: bool | None = None
-    auto_heal: bool | None = None
-    restart_policy: dict[str, Any] | None = None
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _texts_only(cls, value: Any) -> Any:
+        return super()._texts_only(value)
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of core's `create`."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
 
 
-class Draft(BaseModel):
-    """A container that somebody is still typing: any part of it may be missing."""
+class Draft(NewContainer):
+    """The same while it is being typed: nothing has to be there yet."""
 
-    model_config = ConfigDict(extra="ignore")
-
-    name: str | None = None
-    image: str | None = None
-    command: list[str] | str | None = None
-    environment: dict[str, str] | None = None
-    exposed_ports: list[int | str] | None = None
-    reservation_id: str | None = None
-    device_profiles: list[str] | None = None
-
-
-class FieldProblem(BaseModel):
-    """What is wrong with a field, as a sentence."""
-
-    field: str
-    message: str
+    name: Annotated[Any, _TEXT] = ""
+    image: Annotated[Any, _TEXT] = ""
 
 
 class DraftReport(BaseModel):
-    """What is wrong with a draft; empty where nothing is."""
+    """What is wrong with a draft, by field (nothing: it can be sent), and what else is good to know of it."""
 
-    problems: list[FieldProblem]
+    problems: list[draft.Remark]
+    notes: list[draft.Remark]
 
 
-class Renaming(BaseModel):
-    """The new name."""
+class Rename(BaseModel):
+    """Another name."""
 
     model_config = ConfigDict(extra="forbid")
 
     name: str
 
 
-@operation("GET", SITE + "/containers", "read")
-def list_containers(call: Call) -> ContainerList:
+class Deletion(BaseModel):
+    """False where it was gone already."""
+
+    deleted: bool
+
+
+@operation("GET", SITE + "/containers", "read", reply=ContainerList)
+def list_containers(call: Call, query: ListQuery) -> Payload:
     """The project's containers."""
-    client = call.client()
-    containers = client.list_containers()
-    call.services.sites.remember(client, *containers)
-    return ContainerList.model_construct(containers=[masked(one) for one in containers])
-
-
-@operation("GET", CONTAINER, "read")
-def get_container(call: Call, query: Reveal) -> Container:
-    """One container as the site shows it now."""
-    container = call.container().get_container(call.uuid)
-    return container if query.reveal == "environment" else masked(container)
+    filters = {} if query.status is None else {"status": wait.status_named(query.status)}
+    return Payload(call.services.listings.encoded(call.client(), **filters), "application/json")
 
 
 @operation("POST", SITE + "/containers", "write", status=202)
 def create_container(call: Call, body: NewContainer) -> Container:
-    """Create a container, and start it unless told otherwise; answers as soon as the site has taken it."""
+    """Create a container; it is still being made when this answers. The same twice within two seconds is one."""
     client = call.client()
-    fields = body.model_dump(exclude={"start"}, exclude_none=True)
-    request, _ = create.prepare(client, **fields)
-    container = client.create_container(request, run=body.start)
-    call.services.sites.remember(client, container)
-    call.audit("container-create", uuid=container.uuid, name=container.name, image=body.image)
-    return masked(container)
+    key = (client, body.model_dump_json(exclude_unset=True))
+    made, fresh = call.services.creations.once(key, lambda: create.ask(client, **body.arguments()))
+    if fresh:
+        call.services.sites.remember(client, made)
+        call.audit("container-create", uuid=made.uuid, name=made.name or "", image=str(body.image))
+    return shown(made)
 
 
 @operation("POST", SITE + "/containers/check", "read")
 def check_container(call: Call, body: Draft) -> DraftReport:
     """What is wrong with a container that somebody is typing; nothing is made."""
-    client = call.client()
-    found: list[FieldProblem] = []
-    for field, value in body.model_dump(exclude_none=True).items():
-        try:
-            _check_field(client, field, value)
-        except errors.EdgeLabError as error:  # noqa: PERF203 - every field is looked at
-            found.append(FieldProblem(field=field, message=f"{error.message} {error.hint}".strip()))
-    return DraftReport(problems=found)
+    client, given = call.client(), body.arguments()
+    return DraftReport(problems=draft.problems(client, given), notes=draft.notes(client, given))
 
 
-def _check_field(client: Client, field: str, value: Any) -> None:
-    if field == "name":
-        names.check_name(client.dialect, value)
-    elif field == "image":
-        validate.image(value)
-    elif field == "command":
-        validate.create_command(value)
-    elif field == "environment":
-        validate.environment(value)
-    elif field == "exposed_ports":
-        validate.exposed_ports(value)
-    elif field == "device_profiles" and value:
-        client.dialect.require("device_profiles")
+@operation("GET", CONTAINER, "read")
+def get_container(call: Call, query: GetQuery) -> Container:
+    """One container as the site shows it; the values of its environment variables only when asked for."""
+    found = call.container().get_container(call.uuid)
+    return shown(found, environment=query.reveal == "environment")
 
 
 @operation("PATCH", CONTAINER, "write")
-def rename_container(call: Call, body: Renaming) -> Container:
+def rename_container(call: Call, body: Rename) -> Container:
     """Give a container another name."""
-    return masked(lifecycle.rename(call.container(), call.uuid, body.name))
+    return shown(lifecycle.rename(call.container(), call.uuid, body.name))
 
 
 @operation("DELETE", CONTAINER, "write", status=202)
-def delete_container(call: Call) -> None:
-    """Delete a container in whatever state it is; answers as soon as the site has taken it."""
-    client = call.container()
-    deleted = lifecycle.delete(client, call.uuid, wait_until_gone=False, timeout=_DELETE_PATIENCE)
-    if deleted:
+def delete_container(call: Call) -> Deletion:
+    """Delete a container in whatever state it is; it goes a moment later."""
+    found = asking.delete(call.container(), call.uuid)
+    if found:
         call.audit("container-delete")
+    return Deletion(deleted=found)

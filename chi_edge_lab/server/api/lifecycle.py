@@ -1,45 +1,40 @@
-"""What is done to a container: start, stop, restart, pause, unpause, kill, rebuild, commit.
-
-Each answers as soon as the site has taken it; the container's feed tells what becomes of it.
-"""
+"""Starting, stopping and the like. Each is asked for and not waited for: the feed shows it happen."""
 
 from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from chi_edge_lab.core import lifecycle, snapshot, validate
+from chi_edge_lab.core import asking, snapshot
+from chi_edge_lab.core.shown import shown
 from chi_edge_lab.server.call import Call
 from chi_edge_lab.server.operations import CONTAINER, operation
+from chi_edge_lab.zun import Container
 
 
-class Grace(BaseModel):
-    """Seconds between SIGTERM and SIGKILL."""
-
+class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    grace: int = Field(lifecycle.STOP_TIMEOUT, ge=0, le=3600)
+
+class Grace(_Body):
+    """Seconds that the main process has between SIGTERM and SIGKILL."""
+
+    grace: int = Field(10, ge=0, le=asking.LONGEST_GRACE)
 
 
-class Signal(BaseModel):
-    """A signal by name (SIGTERM, TERM) or number."""
+class Kill(_Body):
+    """A signal by name or number."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    signal: str = Field("SIGKILL", pattern=r"^(SIG)?[A-Z0-9+-]{1,12}$|^\d{1,2}$")
+    signal: str = Field("SIGKILL", min_length=1, max_length=20)
 
 
-class Rebuilding(BaseModel):
-    """Another image, or null for the same."""
-
-    model_config = ConfigDict(extra="forbid")
+class Rebuild(_Body):
+    """Another image; none means the one that it has."""
 
     image: str | None = None
 
 
-class Commit(BaseModel):
-    """The image that is made of a container."""
-
-    model_config = ConfigDict(extra="forbid")
+class Commit(_Body):
+    """What the image is to be called."""
 
     repository: str
     tag: str = "latest"
@@ -52,51 +47,52 @@ class Committed(BaseModel):
 
 
 @operation("POST", CONTAINER + "/start", "write", status=202)
-def start_container(call: Call) -> None:
-    """Start a container."""
-    lifecycle.ask(call.container(), call.uuid, "start")
+def start_container(call: Call) -> Container:
+    """Start a container; nothing to do when it runs."""
+    return _ask(call, "start")
 
 
 @operation("POST", CONTAINER + "/stop", "write", status=202)
-def stop_container(call: Call, body: Grace) -> None:
-    """Stop a container."""
-    lifecycle.ask(call.container(), call.uuid, "stop", grace=body.grace)
+def stop_container(call: Call, body: Grace) -> Container:
+    """Stop a container; nothing to do when it has stopped."""
+    return _ask(call, "stop", grace=body.grace)
 
 
 @operation("POST", CONTAINER + "/restart", "write", status=202)
-def restart_container(call: Call, body: Grace) -> None:
+def restart_container(call: Call, body: Grace) -> Container:
     """Stop and start a container."""
-    lifecycle.ask(call.container(), call.uuid, "restart", grace=body.grace)
+    return _ask(call, "restart", grace=body.grace)
 
 
 @operation("POST", CONTAINER + "/pause", "write", status=202)
-def pause_container(call: Call) -> None:
+def pause_container(call: Call) -> Container:
     """Freeze a container's processes."""
-    lifecycle.ask(call.container(), call.uuid, "pause")
+    return _ask(call, "pause")
 
 
 @operation("POST", CONTAINER + "/unpause", "write", status=202)
-def unpause_container(call: Call) -> None:
+def unpause_container(call: Call) -> Container:
     """Let a paused container go on."""
-    lifecycle.ask(call.container(), call.uuid, "unpause")
+    return _ask(call, "unpause")
 
 
 @operation("POST", CONTAINER + "/kill", "write", status=202)
-def kill_container(call: Call, body: Signal) -> None:
+def kill_container(call: Call, body: Kill) -> Container:
     """Send a signal to a container's main process."""
-    client = call.container()
-    client.dialect.require("kill")
-    client.kill(call.uuid, signal=body.signal)
+    return _ask(call, "kill", signal=body.signal)
 
 
 @operation("POST", CONTAINER + "/rebuild", "write", status=202)
-def rebuild_container(call: Call, body: Rebuilding) -> None:
+def rebuild_container(call: Call, body: Rebuild) -> Container:
     """Make a container anew, with another image if one is given."""
-    client = call.container()
-    client.rebuild(call.uuid, None if body.image is None else validate.image(body.image))
+    return _ask(call, "rebuild", image=body.image)
 
 
 @operation("POST", CONTAINER + "/commit", "write", status=202)
 def commit_container(call: Call, body: Commit) -> Committed:
-    """Make an image of a container's files."""
+    """Make an image of a container."""
     return Committed(image_id=snapshot.snapshot(call.container(), call.uuid, body.repository, body.tag))
+
+
+def _ask(call: Call, change: asking.Change, **options: object) -> Container:
+    return shown(asking.ask(call.container(), call.uuid, change, **options))  # type: ignore[arg-type]

@@ -6,12 +6,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from chi_edge_lab import sites
+from chi_edge_lab import errors
 from chi_edge_lab.core import doctor
 from chi_edge_lab.server.call import Call
 from chi_edge_lab.server.failures import Problem, problem_of
 from chi_edge_lab.server.operations import SITE, operation
 from chi_edge_lab.server.sites import DEFAULT, LoginState
+from chi_edge_lab.sites import Site
 
 
 class LoginReport(BaseModel):
@@ -24,9 +25,13 @@ class LoginReport(BaseModel):
 
 
 class SiteEntry(BaseModel):
-    """A site that can be named. `name` is what routes take; `used` says whether `default` means it by choice."""
+    """A site. `name` is what routes take; it is "default" for one that has no name of its own (`title` tells it then).
+
+    `used` says whether `default` means it.
+    """
 
     name: str
+    title: str
     kind: str
     source: str
     auth_url: str
@@ -34,11 +39,22 @@ class SiteEntry(BaseModel):
     login: LoginReport
 
 
+class DefaultSite(BaseModel):
+    """What `default` means. `chosen`: somebody chose it, else it was found. `problem`: nothing usable was."""
+
+    name: str | None = None
+    title: str | None = None
+    project: str | None = None
+    chosen: bool = False
+    login: LoginReport
+    problem: Problem | None = None
+
+
 class SiteList(BaseModel):
-    """The sites that can be named, and how the one in use (`default`) does."""
+    """The sites that can be used, and which of them `default` is."""
 
     sites: list[SiteEntry]
-    default: LoginReport
+    default: DefaultSite
 
 
 class SiteDetail(BaseModel):
@@ -67,24 +83,16 @@ class Choice(BaseModel):
 
 
 class ProjectList(BaseModel):
-    """Names of the projects that one may log in to."""
+    """Names of the projects that one may log in to. `reason` says why none is told."""
 
     projects: list[str]
-
-
-class FindingEntry(BaseModel):
-    """One thing that the doctor looked at."""
-
-    what: str
-    state: Literal["ok", "warn", "bad"]
-    sentence: str
-    next_step: str
+    reason: str = ""
 
 
 class Findings(BaseModel):
     """What the doctor found."""
 
-    findings: list[FindingEntry]
+    findings: list[doctor.Finding]
 
 
 def report(state: LoginState | None) -> LoginReport:
@@ -98,19 +106,39 @@ def report(state: LoginState | None) -> LoginReport:
 
 @operation("GET", "/sites", "read")
 def list_sites(call: Call) -> SiteList:
-    """The sites that can be named; nothing is sent to them."""
+    """The sites that can be used, and how logging in to them went; nothing is sent to them."""
+    default = default_of(call)
+    listed = call.services.sites.sites()
+    used = None
+    if default.problem is None:
+        used = call.services.sites.in_use()[0]
+        if used.name not in {one.name for one in listed}:
+            listed.append(used)  # what the OS_* variables lead to
+    return SiteList(default=default, sites=[entry_of(call, one, used) for one in listed])
+
+
+def entry_of(call: Call, site: Site, used: Site | None) -> SiteEntry:
+    """A site as it is listed."""
+    name = DEFAULT if site.kind == "environment" else site.name
+    is_used = used is not None and site.name == used.name
     known = call.services.sites
-    used = known.chosen[0] if known.chosen else None
-    return SiteList(
-        sites=[
-            SiteEntry(
-                name=one.name, kind=one.kind, source=one.source, auth_url=one.auth_url, used=one.name == used,
-                login=report(known.state(one.name)),
-            )
-            for one in sites.list_sites()
-        ],
-        default=report(known.state(DEFAULT)),
+    state = known.state(name) or (known.state(DEFAULT) if is_used else None)
+    return SiteEntry(
+        name=name, title=site.name, kind=site.kind, source=site.source, auth_url=site.auth_url, used=is_used,
+        login=report(state),
     )  # fmt: skip
+
+
+def default_of(call: Call) -> DefaultSite:
+    """What `default` means; sends nothing."""
+    known = call.services.sites
+    chosen, login = known.chosen is not None, report(known.state(DEFAULT))
+    try:
+        site, project = known.in_use()
+    except errors.EdgeLabError as problem:
+        return DefaultSite(chosen=chosen, login=login, problem=problem_of(problem))
+    entry = entry_of(call, site, site)
+    return DefaultSite(name=entry.name, title=entry.title, project=project, chosen=chosen, login=login)
 
 
 @operation("GET", SITE, "read")
@@ -128,16 +156,15 @@ def get_site(call: Call) -> SiteDetail:
 @operation("POST", SITE + "/login", "write")
 def log_in(call: Call) -> LoginReport:
     """Log in anew: after credentials were changed, or a token has expired."""
-    call.client().login.relogin()
-    return report(call.services.sites.state(call.site))
+    call.services.sites.client(call.site, call.project, again=True)
+    return report(call.services.sites.state(call.site, call.project))
 
 
 @operation("PUT", "/choice", "write")
-def choose_site(call: Call, body: Choice) -> LoginReport:
-    """Say which site and project `default` means, for this server; logs in to it."""
+def choose_site(call: Call, body: Choice) -> DefaultSite:
+    """Say which site and project `default` means, for all who use this server; nothing is sent."""
     call.services.sites.choose(None if body.site == DEFAULT else body.site, body.project)
-    call.services.sites.client(DEFAULT, None)
-    return report(call.services.sites.state(DEFAULT))
+    return default_of(call)
 
 
 @operation("DELETE", "/choice", "write")
@@ -149,19 +176,17 @@ def forget_choice(call: Call) -> None:
 @operation("GET", SITE + "/projects", "read")
 def list_projects(call: Call) -> ProjectList:
     """The projects that one may log in to on this site."""
-    return ProjectList(projects=call.client().login.projects())
+    try:
+        return ProjectList(projects=call.client().login.projects())
+    except errors.Forbidden as problem:
+        return ProjectList(projects=[], reason=f"{problem.message} {problem.hint}".strip())
 
 
 @operation("GET", SITE + "/doctor", "read")
 def examine(call: Call) -> Findings:
     """What works on this site and what does not, with what to do next."""
-    found = doctor.examine(None if call.site == DEFAULT else call.site, call.project)
-    return Findings(
-        findings=[
-            FindingEntry(what=one.what, state=one.state, sentence=one.sentence, next_step=one.next_step)
-            for one in found
-        ]
-    )
+    call.services.sites.check(call.site)
+    return Findings(findings=doctor.examine(None if call.site == DEFAULT else call.site, call.project))
 
 
 @operation("POST", SITE + "/refresh", "read")

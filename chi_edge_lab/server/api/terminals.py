@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from chi_edge_lab.core.terminal import DEFAULT_SHELL, LARGEST
+from chi_edge_lab.core.terminal import DEFAULT_SHELL
+from chi_edge_lab.core.ttys import LARGEST_SIZE
 from chi_edge_lab.server.call import Call
 from chi_edge_lab.server.failures import Missing
 from chi_edge_lab.server.operations import CONTAINER, Payload, operation
@@ -24,8 +25,8 @@ class NewTerminal(BaseModel):
 
     command: str = Field(DEFAULT_SHELL, max_length=4096)
     user: str | None = Field(None, max_length=32)
-    rows: int = Field(24, ge=1, le=LARGEST)
-    cols: int = Field(80, ge=1, le=LARGEST)
+    rows: int = Field(24, ge=1, le=LARGEST_SIZE)
+    cols: int = Field(80, ge=1, le=LARGEST_SIZE)
 
 
 class TerminalList(BaseModel):

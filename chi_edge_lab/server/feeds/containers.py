@@ -19,6 +19,7 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chi_edge_lab import errors
+from chi_edge_lab.core.shown import shown
 from chi_edge_lab.server.call import Call
 from chi_edge_lab.server.failures import problem_of
 from chi_edge_lab.server.feeds.feed import Feed, Listing, as_json, in_parts
@@ -48,17 +49,11 @@ class Entry(NamedTuple):
     data: bytes
 
 
-def masked(container: Container) -> Container:
-    """The container (changed in place) without the values of its environment."""
-    container.environment = dict.fromkeys(container.environment, "")
-    return container
-
-
 def entry_of(container: Container) -> Entry:
     """What a watcher keeps of a container."""
     status = container.status or ""
     changing = bool(container.task_state) or status in _CHANGING
-    return Entry(status, changing, as_json(masked(container).model_dump(mode="json")))
+    return Entry(status, changing, as_json(shown(container).model_dump(mode="json")))
 
 
 class Watcher(Producer):

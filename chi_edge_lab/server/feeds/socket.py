@@ -22,8 +22,6 @@ from typing import Annotated, Any, Literal
 
 from jupyter_core.utils import ensure_async
 from jupyter_server.auth.decorator import authorized, ws_authenticated
-from jupyter_server.base.handlers import JupyterHandler
-from jupyter_server.base.websocket import WebSocketMixin
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, TypeAdapter, ValidationError
 from tornado import websocket
 
@@ -35,7 +33,7 @@ from chi_edge_lab.server.feeds.subscriptions import Subscriptions
 from chi_edge_lab.server.feeds.topics import load_topics, wanted
 from chi_edge_lab.server.handler import RESOURCE
 from chi_edge_lab.server.operations import messages, route
-from chi_edge_lab.server.services import Services
+from chi_edge_lab.server.sockets import EdgeSocket
 
 MESSAGE_BYTES = 64 << 10  # a larger message of a client closes its socket
 FRAME_SECONDS = 0.05  # from one frame to the next, at the least
@@ -70,21 +68,10 @@ MESSAGE: TypeAdapter[Subscribe | Unsubscribe] = TypeAdapter(
 )
 
 
-class EventSocket(WebSocketMixin, websocket.WebSocketHandler, JupyterHandler):
+class EventSocket(EdgeSocket):
     """Subscriptions in, messages out."""
 
-    auth_resource = RESOURCE
-
-    @property
-    def services(self) -> Services:
-        """What serves the socket."""
-        found: Services = self.settings["chi_edge_lab_services"]
-        return found
-
-    @property
-    def max_message_size(self) -> int:
-        """Bytes of a client's message; a larger one closes the socket."""
-        return MESSAGE_BYTES
+    largest_message = MESSAGE_BYTES
 
     async def _upgrade(self, *args: Any, **kwargs: Any) -> None:
         """Upgrade, for those who may read."""

@@ -59,6 +59,8 @@ class Terminals(Producer):
         """
         limits = self._services.limits
         if len(self._sessions) + self._opening >= limits.terminals:
+            self._forget_ended()
+        if len(self._sessions) + self._opening >= limits.terminals:
             raise LimitReached(
                 f"{limits.terminals} terminals are open, which is this server's limit.",
                 hint="Close one, or raise c.EdgeLabLimits.terminals.",
@@ -70,7 +72,6 @@ class Terminals(Producer):
                 client = call.container()
                 name = client.get_container(call.uuid).name or call.uuid
                 terminal = Terminal(client, call.uuid, command=command, user=user, rows=rows, cols=cols)
-                terminal.settle()
                 return terminal, name
 
             terminal, name = await self._services.calls.run(dial)
@@ -92,6 +93,12 @@ class Terminals(Producer):
         session = self.get(id)
         await self._services.calls.run(session.close)
         self._forget(session)
+
+    def _forget_ended(self) -> None:
+        """Shells that have ended and that nobody looks at keep no place."""
+        for session in list(self._sessions.values()):
+            if session.state == "closed" and not session.viewers:
+                self._forget(session)
 
     def _forget(self, session: Session) -> None:
         if self._sessions.pop(session.id, None) is not None:

@@ -1,9 +1,11 @@
 """One terminal on the server: a shell in a container, what it has shown, and those who look at it.
 
-Two threads of its own carry bytes from and to the container (the core is synchronous); everything else is on the
-loop. With readers, the container is read only while at least one of them keeps up: `yes` stops before a reader that
-stalls, and memory stays flat. Without readers what comes is kept as far as the scrollback goes, so that programs go
-on.
+What comes from the container is taken in the thread of the core's socket, and goes to the loop once for each burst.
+Two threads more carry what is typed, and do what must wait: reading on, a new shell (the core is synchronous).
+Everything else is on the loop.
+
+With readers, the container is read only while at least one of them keeps up: `yes` stops before a reader that stalls,
+and memory stays flat. Without readers what comes is kept as far as the scrollback goes, so that programs go on.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ log = logging.getLogger(__name__)
 
 State = Literal["open", "reconnecting", "closed"]
 _INPUT = 8 << 20  # bytes typed that wait for the container; more is refused, and said
-_LISTEN = 1.0  # seconds of one reading, after which a closing terminal is noticed
+# what the old shell's programs may have switched on: alternate screen, mouse, bracketed paste, colours
+_RESET = "\x1b[?1049l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?25h\x1b[!p\x1b[0m"
 _RECONNECT = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds before each try to reach the site again
 
 
@@ -77,8 +80,10 @@ class Session:
         self._on_change = on_change
         self._loop = asyncio.get_running_loop()
         self._closing = False
-        self._room = threading.Event()
-        self._room.set()
+        self._room = True  # for more output; written on the loop only
+        self._pulling = threading.Lock()  # what is read stays in order
+        self._recovering = False
+        self._turn = threading.Event()  # there is something for `_read` to do
         self._arrived: list[bytes] = []
         self._lock = threading.Lock()
         self._typed: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
@@ -91,6 +96,7 @@ class Session:
         """Begin to carry bytes."""
         self._reader.start()
         self._writer.start()
+        self.terminal.listen(self._come)
 
     # -- to the container -----------------------------------------------------------------------
 
@@ -141,18 +147,35 @@ class Session:
     # -- from the container ---------------------------------------------------------------------
 
     def _read(self) -> None:
+        """Read on where there is room again, and do what the end of reading needs."""
         while not self._closing:
-            if not self._room.wait(_LISTEN):
-                continue
-            try:
-                data = self.terminal.read(timeout=_LISTEN)
-            except TimeoutError:
-                continue
-            if data:
-                self._take(data)
-            elif self._closing or not self._recover():
-                break
+            self._turn.wait()
+            self._turn.clear()
+            if self._pull() and not self._closing:
+                self._recovering = True
+                if not self._recover():
+                    break
+                self._recovering = False
+                self._turn.set()
         self._call(self._end)
+
+    def _come(self) -> None:
+        """In the socket's thread: something came. Taken at once; another thread's turn would cost time."""
+        if self._pull():
+            self._turn.set()
+
+    def _pull(self) -> bool:
+        """Take what is there, as long as there is room; True at the end of it."""
+        with self._pulling:
+            while self._room and not self._recovering:
+                try:
+                    data = self.terminal.read(timeout=0)
+                except TimeoutError:
+                    return False
+                if not data:
+                    return True
+                self._take(data)
+            return False
 
     def _take(self, data: bytes) -> None:
         recording = self.recording
@@ -182,9 +205,10 @@ class Session:
         """Read on, or stop reading, as the quickest reader goes."""
         behind = min((viewer.behind for viewer in self.viewers), default=0)
         if behind > self._high:
-            self._room.clear()
-        elif behind <= self._low:
-            self._room.set()
+            self._room = False
+        elif behind <= self._low and not self._room:
+            self._room = True
+            self._turn.set()
 
     def _recover(self) -> bool:
         """After the end of reading: False where the shell has ended, else a new one was opened."""
@@ -199,7 +223,6 @@ class Session:
                     self._set, "reconnecting", "The connection to the container was lost; trying again."
                 )
                 self.terminal.reattach()
-                self.terminal.settle()
             except (errors.Unreachable, errors.ServerError, errors.TooManyRequests) as problem:  # noqa: PERF203
                 pause = next(pauses, None)
                 self._call(
@@ -216,7 +239,7 @@ class Session:
                 return False
             else:
                 said = "The connection was lost. This is a new shell; what ran in the old one was ended."
-                self._take(f"\r\n\x1b[7m[{said}]\x1b[0m\r\n".encode())
+                self._take(f"{_RESET}\r\n\x1b[7m[{said}]\x1b[0m\r\n".encode())
                 self._call(self._set, "open", said)
                 return True
         return False
@@ -265,7 +288,7 @@ class Session:
     def close(self) -> None:
         """End the shell, and wait until it has. Blocks (up to some seconds): call it from a worker."""
         self._closing = True
-        self._room.set()
+        self._turn.set()
         self.terminal.close()
         self._reader.join(10.0)
         self._typed.put(None)

@@ -14,15 +14,13 @@ import json
 from typing import Any
 
 from jupyter_core.utils import ensure_async
-from jupyter_server.base.handlers import JupyterHandler
-from jupyter_server.base.websocket import WebSocketMixin
 from tornado import web, websocket
 
 from chi_edge_lab import errors
 from chi_edge_lab.server.failures import Missing, problem_of
 from chi_edge_lab.server.handler import RESOURCE
 from chi_edge_lab.server.operations import route
-from chi_edge_lab.server.services import Services
+from chi_edge_lab.server.sockets import EdgeSocket
 from chi_edge_lab.server.terminals.models import report
 from chi_edge_lab.server.terminals.session import Session
 
@@ -30,21 +28,10 @@ _FRAME = 128 << 10  # bytes of one frame to the browser
 _LARGEST = 4 << 20  # bytes of one frame from it
 
 
-class TerminalSocket(WebSocketMixin, websocket.WebSocketHandler, JupyterHandler):
+class TerminalSocket(EdgeSocket):
     """One reader of a terminal."""
 
-    auth_resource = RESOURCE
-
-    @property
-    def services(self) -> Services:
-        """What serves the socket."""
-        found: Services = self.settings["chi_edge_lab_services"]
-        return found
-
-    @property
-    def max_message_size(self) -> int:
-        """Bytes of a frame from the browser; a larger one closes the socket."""
-        return _LARGEST
+    largest_message = _LARGEST
 
     async def get(self, *args: Any, **kwargs: Any) -> None:
         """Authenticate, authorise, look up, then upgrade."""
@@ -99,12 +86,15 @@ class TerminalSocket(WebSocketMixin, websocket.WebSocketHandler, JupyterHandler)
         if self._writing or self._closed:
             return
         kept = self._session.scrollback
-        if self._place < kept.start:
-            self._say({"type": "missed", "bytes": kept.start - self._place})
-            self._place = kept.start
         size = _FRAME
         if self._acked is not None:
             size = min(size, self._acked + self.services.limits.terminal_high - self._place)
+        missed = kept.start - self._place
+        if size > 0 and missed > 0:  # told once, when something is to follow
+            self._say({"type": "missed", "bytes": missed})
+            self._place += missed
+            if self._acked is not None:
+                self._acked += missed  # never under way
         data = kept.read(self._place, size) if size > 0 else b""
         if not data:
             if self._session.state == "closed" and self._place >= kept.end:

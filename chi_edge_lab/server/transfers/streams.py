@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Callable
 from typing import TypeVar
@@ -74,8 +75,10 @@ class Streaming(EdgeHandler):
                     begin()
                     begun = True
                 if not piece:
-                    await self.finish(set_content_type="application/octet-stream")
-                    return not self._gone
+                    # a client may hang up as soon as it has the last byte: what was flushed to it counts
+                    with contextlib.suppress(StreamClosedError):
+                        await self.finish(set_content_type="application/octet-stream")
+                    return True
                 if self._gone:
                     return False
                 ahead = asyncio.ensure_future(workers.run(read))

@@ -12,7 +12,7 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /** Say which site and project `default` means, for this server; logs in to it. */
+        /** Say which site and project `default` means, for all who use this server; nothing is sent. */
         put: operations["choose_site"];
         post?: never;
         /** Let `default` mean the site that is found again. */
@@ -29,7 +29,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The long commands of this server. */
+        /** The long commands of this server, those that have just ended among them. */
         get: operations["list_execs"];
         put?: never;
         post?: never;
@@ -116,7 +116,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The sites that can be named; nothing is sent to them. */
+        /** The sites that can be used, and how logging in to them went; nothing is sent to them. */
         get: operations["list_sites"];
         put?: never;
         post?: never;
@@ -150,8 +150,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The site's availability zones. */
-        get: operations["list_zones"];
+        /** Where containers can be placed. */
+        get: operations["list_availability_zones"];
         put?: never;
         post?: never;
         delete?: never;
@@ -187,7 +187,7 @@ export interface paths {
         /** The project's containers. */
         get: operations["list_containers"];
         put?: never;
-        /** Create a container, and start it unless told otherwise; answers as soon as the site has taken it. */
+        /** Create a container; it is still being made when this answers. The same twice within two seconds is one. */
         post: operations["create_container"];
         delete?: never;
         options?: never;
@@ -219,11 +219,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** One container as the site shows it now. */
+        /** One container as the site shows it; the values of its environment variables only when asked for. */
         get: operations["get_container"];
         put?: never;
         post?: never;
-        /** Delete a container in whatever state it is; answers as soon as the site has taken it. */
+        /** Delete a container in whatever state it is; it goes a moment later. */
         delete: operations["delete_container"];
         options?: never;
         head?: never;
@@ -257,7 +257,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Make an image of a container's files. */
+        /** Make an image of a container. */
         post: operations["commit_container"];
         delete?: never;
         options?: never;
@@ -272,8 +272,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A zip of what is known of a container and its site, without secrets. */
-        get: operations["container_diagnostics"];
+        /** A zip about the server, a site and one of its containers. */
+        get: operations["get_container_diagnostics"];
         put?: never;
         post?: never;
         delete?: never;
@@ -437,7 +437,25 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/sites/{site}/containers/{uuid}/floating_ip": {
+    "/sites/{site}/containers/{uuid}/floating_ips": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The floating IPs bound to a container. */
+        get: operations["list_container_floating_ips"];
+        put?: never;
+        /** Bind a floating IP to a container; waits some seconds for it to have a network port. */
+        post: operations["attach_floating_ip"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/floating_ips/{address}": {
         parameters: {
             query?: never;
             header?: never;
@@ -446,9 +464,9 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Bind a floating IP to the container. */
-        post: operations["attach_floating_ip"];
-        delete?: never;
+        post?: never;
+        /** Unbind a floating IP from a container; it stays the project's. */
+        delete: operations["detach_floating_ip"];
         options?: never;
         head?: never;
         patch?: never;
@@ -465,6 +483,74 @@ export interface paths {
         put?: never;
         /** Send a signal to a container's main process. */
         post: operations["kill_container"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/logs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lines of a container's log, as far back as the server keeps them. */
+        get: operations["get_logs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/logs/download": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A container's log as a text file, as far back as the server keeps it. */
+        get: operations["download_logs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/logs/search": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Search a container's log, as far back as the server keeps it. */
+        get: operations["search_logs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/containers/{uuid}/networks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The networks a container is on. */
+        get: operations["list_container_networks"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -531,7 +617,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Start a container. */
+        /** Start a container; nothing to do when it runs. */
         post: operations["start_container"];
         delete?: never;
         options?: never;
@@ -565,7 +651,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Stop a container. */
+        /** Stop a container; nothing to do when it has stopped. */
         post: operations["stop_container"];
         delete?: never;
         options?: never;
@@ -648,7 +734,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Device profiles, where the site has them. */
+        /** The devices that a container can ask for. */
         get: operations["list_device_profiles"];
         put?: never;
         post?: never;
@@ -665,8 +751,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A zip of what is known of the site, without secrets. */
-        get: operations["site_diagnostics"];
+        /** A zip about the server and a site, also where the site does not answer. */
+        get: operations["get_site_diagnostics"];
         put?: never;
         post?: never;
         delete?: never;
@@ -699,18 +785,18 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The project's floating IPs. */
+        /** The project's floating IPs, bound or not. */
         get: operations["list_floating_ips"];
         put?: never;
-        post?: never;
-        /** Give a floating IP back to the site. */
-        delete: operations["release_floating_ip"];
+        /** Allocate a new floating IP. */
+        post: operations["allocate_floating_ip"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
         trace?: never;
     };
-    "/sites/{site}/floating_ips/detach": {
+    "/sites/{site}/floating_ips/{address}": {
         parameters: {
             query?: never;
             header?: never;
@@ -719,9 +805,9 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Unbind a floating IP; it stays the project's. */
-        post: operations["detach_floating_ip"];
-        delete?: never;
+        post?: never;
+        /** Give a floating IP back to the site, bound or not. */
+        delete: operations["release_floating_ip"];
         options?: never;
         head?: never;
         patch?: never;
@@ -734,7 +820,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The images that the site's hosts have. */
+        /** The images on the site's hosts, or what to do where it does not list them. */
         get: operations["list_images"];
         put?: never;
         post?: never;
@@ -755,6 +841,23 @@ export interface paths {
         put?: never;
         /** Log in anew: after credentials were changed, or a token has expired. */
         post: operations["log_in"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/sites/{site}/networks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The networks of the project, and which floating IPs come from. */
+        get: operations["list_networks"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -785,8 +888,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What the project may use and uses. */
-        get: operations["list_quotas"];
+        /** The project's limits and what it uses of them. */
+        get: operations["get_quotas"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1059,46 +1162,10 @@ export interface components {
             [key: string]: unknown;
         };
         /**
-         * Address
-         * @description One fixed address of a container; `port` is the Neutron port's id (null on some k8s rows).
+         * Association
+         * @description Which floating IP to attach; none: the one that the container has, else a new one.
          */
-        "Address-Output": {
-            /**
-             * Addr
-             * @default null
-             */
-            addr: string | null;
-            /**
-             * Port
-             * @default null
-             */
-            port: string | null;
-            /**
-             * Subnet Id
-             * @default null
-             */
-            subnet_id: string | null;
-            /**
-             * Version
-             * @default null
-             */
-            version: number | null;
-        } & {
-            [key: string]: unknown;
-        };
-        /**
-         * Attached
-         * @description The floating IP's address.
-         */
-        Attached: {
-            /** Address */
-            address: string;
-        };
-        /**
-         * Attachment
-         * @description The address of a floating IP to attach; null: one that the project has free, or a new one.
-         */
-        Attachment: {
+        Association: {
             /**
              * Address
              * @default null
@@ -1109,9 +1176,12 @@ export interface components {
          * Capabilities
          * @description What a site can do. `name_pattern` is a regular expression for whole names, `name_rule` the same in words.
          *
-         *     `exec_seconds` is how long the site waits for a command.
+         *     `exec_seconds` is how long the site waits for a command, `archive_limit` the bytes of the largest archive in one
+         *     request, `files_lost_on_stop` that a start gives a fresh file system.
          */
         Capabilities: {
+            /** Archive Limit */
+            archive_limit: number;
             /** Capabilities */
             capabilities: {
                 [key: string]: components["schemas"]["Capability"];
@@ -1128,6 +1198,8 @@ export interface components {
             name_rule: string;
             /** Needs Reservation */
             needs_reservation: boolean;
+            /** Version */
+            version: string;
         };
         /**
          * Capability
@@ -1164,7 +1236,7 @@ export interface components {
         };
         /**
          * Commit
-         * @description The image that is made of a container.
+         * @description What the image is to be called.
          */
         Commit: {
             /** Repository */
@@ -1193,7 +1265,7 @@ export interface components {
              * @default {}
              */
             addresses: {
-                [key: string]: components["schemas"]["Address-Output"][];
+                [key: string]: components["schemas"]["chi_edge_lab__zun__models__Address"][];
             };
             /**
              * Auto Heal
@@ -1366,11 +1438,42 @@ export interface components {
         };
         /**
          * ContainerList
-         * @description The containers of a project, without the values of their environments.
+         * @description The containers of a project; the values of their environment variables are left out.
          */
         ContainerList: {
             /** Containers */
             containers: components["schemas"]["Container"][];
+        };
+        /**
+         * ContainerNetwork
+         * @description A network that a container is on.
+         */
+        ContainerNetwork: {
+            /**
+             * Fixed Ips
+             * @default []
+             */
+            fixed_ips: components["schemas"]["FixedAddress"][];
+            /**
+             * Net Id
+             * @default null
+             */
+            net_id: string | null;
+            /**
+             * Port Id
+             * @default null
+             */
+            port_id: string | null;
+        } & {
+            [key: string]: unknown;
+        };
+        /**
+         * ContainerNetworks
+         * @description The networks a container is on.
+         */
+        ContainerNetworks: {
+            /** Networks */
+            networks: components["schemas"]["ContainerNetwork"][];
         };
         /**
          * ContainerRequest
@@ -1393,59 +1496,228 @@ export interface components {
             uuid: string;
         };
         /**
-         * Draft
-         * @description A container that somebody is still typing: any part of it may be missing.
+         * DefaultSite
+         * @description What `default` means. `chosen`: somebody chose it, else it was found. `problem`: nothing usable was.
          */
-        Draft: {
+        DefaultSite: {
             /**
-             * Command
-             * @default null
+             * Chosen
+             * @default false
              */
-            command: string[] | string | null;
-            /**
-             * Device Profiles
-             * @default null
-             */
-            device_profiles: string[] | null;
-            /**
-             * Environment
-             * @default null
-             */
-            environment: {
-                [key: string]: string;
-            } | null;
-            /**
-             * Exposed Ports
-             * @default null
-             */
-            exposed_ports: (number | string)[] | null;
-            /**
-             * Image
-             * @default null
-             */
-            image: string | null;
+            chosen: boolean;
+            login: components["schemas"]["LoginReport"];
             /**
              * Name
              * @default null
              */
             name: string | null;
+            /** @default null */
+            problem: components["schemas"]["Problem"] | null;
+            /**
+             * Project
+             * @default null
+             */
+            project: string | null;
+            /**
+             * Title
+             * @default null
+             */
+            title: string | null;
+        };
+        /**
+         * Deletion
+         * @description False where it was gone already.
+         */
+        Deletion: {
+            /** Deleted */
+            deleted: boolean;
+        };
+        /**
+         * DeviceProfiles
+         * @description Device profiles by name, with the resources each asks for.
+         */
+        DeviceProfiles: {
+            /** Profiles */
+            profiles: {
+                [key: string]: unknown;
+            };
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+        };
+        /**
+         * Draft
+         * @description The same while it is being typed: nothing has to be there yet.
+         */
+        Draft: {
+            /**
+             * Auto Heal
+             * @default null
+             */
+            auto_heal: boolean | null;
+            /**
+             * Auto Remove
+             * @default null
+             */
+            auto_remove: boolean | null;
+            /**
+             * Availability Zone
+             * @default null
+             */
+            availability_zone: string | null;
+            /**
+             * Command
+             * @default null
+             */
+            command: string | string[];
+            /**
+             * Cpu
+             * @default null
+             */
+            cpu: number | null;
+            /** Device Profiles */
+            device_profiles?: string[];
+            /**
+             * Disk
+             * @default null
+             */
+            disk: number | null;
+            /**
+             * Entrypoint
+             * @default null
+             */
+            entrypoint: string[] | null;
+            /** Environment */
+            environment?: {
+                [key: string]: string | number | boolean;
+            };
+            /** Exposed Ports */
+            exposed_ports?: (number | string)[] | {
+                [key: string]: Record<string, never>;
+            };
+            /**
+             * Healthcheck
+             * @default null
+             */
+            healthcheck: {
+                [key: string]: unknown;
+            } | null;
+            /** Hints */
+            hints?: {
+                [key: string]: unknown;
+            };
+            /**
+             * Host
+             * @default null
+             */
+            host: string | null;
+            /**
+             * Hostname
+             * @default null
+             */
+            hostname: string | null;
+            /**
+             * Image
+             * @default
+             */
+            image: string;
+            /**
+             * Image Driver
+             * @default null
+             */
+            image_driver: string | null;
+            /**
+             * Image Pull Policy
+             * @default null
+             */
+            image_pull_policy: string | null;
+            /**
+             * Interactive
+             * @default null
+             */
+            interactive: boolean | null;
+            /** Labels */
+            labels?: {
+                [key: string]: string;
+            };
+            /**
+             * Memory
+             * @default null
+             */
+            memory: number | null;
+            /** Mounts */
+            mounts?: {
+                [key: string]: unknown;
+            }[];
+            /**
+             * Name
+             * @default
+             */
+            name: string;
+            /** Nets */
+            nets?: {
+                [key: string]: unknown;
+            }[];
+            /**
+             * Privileged
+             * @default null
+             */
+            privileged: boolean | null;
+            /**
+             * Registry
+             * @default null
+             */
+            registry: string | null;
             /**
              * Reservation Id
              * @default null
              */
             reservation_id: string | null;
+            /**
+             * Restart Policy
+             * @default null
+             */
+            restart_policy: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * Runtime
+             * @default null
+             */
+            runtime: string | null;
+            /** Security Groups */
+            security_groups?: string[];
+            /**
+             * Start
+             * @default true
+             */
+            start: boolean;
+            /**
+             * Tty
+             * @default null
+             */
+            tty: boolean | null;
+            /**
+             * Workdir
+             * @default null
+             */
+            workdir: string | null;
         };
         /**
          * DraftReport
-         * @description What is wrong with a draft; empty where nothing is.
+         * @description What is wrong with a draft, by field (nothing: it can be sent), and what else is good to know of it.
          */
         DraftReport: {
+            /** Notes */
+            notes: components["schemas"]["Remark"][];
             /** Problems */
-            problems: components["schemas"]["FieldProblem"][];
+            problems: components["schemas"]["Remark"][];
         };
         /**
          * ExecList
-         * @description The long commands of this server, without their output.
+         * @description The long commands of this server, without their output, oldest first.
          */
         ExecList: {
             /** Execs */
@@ -1455,7 +1727,8 @@ export interface components {
          * ExecReport
          * @description A command and what it printed. `exit_code` is null while it runs; then `exec_id` is what to ask for it by.
          *
-         *     `offset` is the number of the first character of `output`; what came before is no longer kept.
+         *     `output` are the bytes `offset` to `next` of what it printed, as text; what came before `offset` is not kept or was
+         *     not asked for. `problem` says why nothing is known of it any more.
          */
         ExecReport: {
             /** Command */
@@ -1464,6 +1737,11 @@ export interface components {
             exec_id: string | null;
             /** Exit Code */
             exit_code: number | null;
+            /**
+             * Next
+             * @default 0
+             */
+            next: number;
             /**
              * Offset
              * @default 0
@@ -1485,7 +1763,7 @@ export interface components {
         };
         /**
          * ExecRequest
-         * @description Which command.
+         * @description A request for the output of an exec.
          */
         ExecRequest: {
             /** Exec Id */
@@ -1502,16 +1780,6 @@ export interface components {
              * @default default
              */
             site: string;
-        };
-        /**
-         * FieldProblem
-         * @description What is wrong with a field, as a sentence.
-         */
-        FieldProblem: {
-            /** Field */
-            field: string;
-            /** Message */
-            message: string;
         };
         /**
          * FileContent
@@ -1586,11 +1854,14 @@ export interface components {
             uid: number | null;
         };
         /**
-         * FindingEntry
-         * @description One thing that the doctor looked at.
+         * Finding
+         * @description One thing that was looked at: `sentence` is what was seen, `next_step` what to do ("" for nothing).
          */
-        FindingEntry: {
-            /** Next Step */
+        Finding: {
+            /**
+             * Next Step
+             * @default
+             */
             next_step: string;
             /** Sentence */
             sentence: string;
@@ -1608,7 +1879,30 @@ export interface components {
          */
         Findings: {
             /** Findings */
-            findings: components["schemas"]["FindingEntry"][];
+            findings: components["schemas"]["Finding"][];
+        };
+        /**
+         * FixedAddress
+         * @description One address of a container on a network.
+         */
+        FixedAddress: {
+            /**
+             * Ip Address
+             * @default null
+             */
+            ip_address: string | null;
+            /**
+             * Subnet Id
+             * @default null
+             */
+            subnet_id: string | null;
+            /**
+             * Version
+             * @default null
+             */
+            version: number | null;
+        } & {
+            [key: string]: unknown;
         };
         /**
          * FloatingIP
@@ -1664,10 +1958,10 @@ export interface components {
             [key: string]: unknown;
         };
         /**
-         * FloatingIPList
-         * @description The project's floating IPs. `reason` says why there are none to have.
+         * FloatingIPs
+         * @description The project's floating IPs.
          */
-        FloatingIPList: {
+        FloatingIPs: {
             /** Floating Ips */
             floating_ips: components["schemas"]["FloatingIP"][];
             /**
@@ -1703,7 +1997,7 @@ export interface components {
         };
         /**
          * Grace
-         * @description Seconds between SIGTERM and SIGKILL.
+         * @description Seconds that the main process has between SIGTERM and SIGKILL.
          */
         Grace: {
             /**
@@ -1759,10 +2053,10 @@ export interface components {
             [key: string]: unknown;
         };
         /**
-         * ImageList
-         * @description The site's images. `reason` says why there are none to see.
+         * Images
+         * @description Images on the site's hosts.
          */
-        ImageList: {
+        Images: {
             /** Images */
             images: components["schemas"]["Image"][];
             /**
@@ -1770,6 +2064,17 @@ export interface components {
              * @default
              */
             reason: string;
+        };
+        /**
+         * Kill
+         * @description A signal by name or number.
+         */
+        Kill: {
+            /**
+             * Signal
+             * @default SIGKILL
+             */
+            signal: string;
         };
         /**
          * Lease
@@ -1815,6 +2120,80 @@ export interface components {
             [key: string]: unknown;
         };
         /**
+         * Leases
+         * @description The project's leases, and the reservations in them that can be used now. `needed`: a container needs one.
+         */
+        Leases: {
+            /** Leases */
+            leases: components["schemas"]["Lease"][];
+            /** Needed */
+            needed: boolean;
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+            /** Usable */
+            usable: components["schemas"]["UsableReservation"][];
+        };
+        /**
+         * LogLines
+         * @description Message `lines`, and each part of `snapshot` (`more`: another one follows).
+         *
+         *     A line is [number, time, stream, text, container, kind]. `container` is an index into the topic's `containers`;
+         *     `kind` is a level, "gap" (lines are missing here), "incarnation" (the log begins anew) or null.
+         */
+        LogLines: {
+            /** Lines */
+            lines: [
+                number,
+                string,
+                string | null,
+                string,
+                number,
+                string | null
+            ][];
+            /**
+             * More
+             * @default false
+             */
+            more: boolean;
+        };
+        /**
+         * LogPage
+         * @description Lines, as [number, time, stream, text, 0, kind] (kind: a level, "gap", "incarnation" or null).
+         *
+         *     The server keeps lines `first` to `next` - 1. `problem` is set while the site fails: the lines are those known.
+         */
+        LogPage: {
+            /** First */
+            first: number;
+            /** Lines */
+            lines: [
+                number,
+                string,
+                string | null,
+                string,
+                number,
+                string | null
+            ][];
+            /** Next */
+            next: number;
+            /** @default null */
+            problem: components["schemas"]["Problem"] | null;
+        };
+        /**
+         * LogState
+         * @description Message `state`: the site fails for a container (its index), or works again.
+         */
+        LogState: {
+            /** Container */
+            container: number;
+            /** Ok */
+            ok: boolean;
+            problem: components["schemas"]["Problem"] | null;
+        };
+        /**
          * LoginReport
          * @description How the login to a site does; `user` and `project` are names.
          */
@@ -1838,6 +2217,31 @@ export interface components {
             user: string | null;
         };
         /**
+         * LogsRequest
+         * @description A request for the lines of some containers.
+         */
+        LogsRequest: {
+            /** Containers */
+            containers: string[];
+            /** Name */
+            name: string;
+            /**
+             * Project
+             * @default null
+             */
+            project: string | null;
+            /**
+             * Site
+             * @default default
+             */
+            site: string;
+            /**
+             * Tail
+             * @default 500
+             */
+            tail: number;
+        };
+        /**
          * MoveBody
          * @description From where to where. An existing file is replaced with `replace`, an existing folder never.
          */
@@ -1853,8 +2257,60 @@ export interface components {
             to: string;
         };
         /**
+         * Networks
+         * @description Networks of the project; `floating_network` is the id of that from which floating IPs come.
+         */
+        Networks: {
+            /**
+             * Floating Network
+             * @default null
+             */
+            floating_network: string | null;
+            /** Networks */
+            networks: components["schemas"]["NeutronNetwork"][];
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+        };
+        /**
+         * NeutronNetwork
+         * @description A network; `external` is where floating IPs come from.
+         */
+        NeutronNetwork: {
+            /**
+             * External
+             * @default false
+             */
+            external: boolean;
+            /**
+             * Id
+             * @default
+             */
+            id: string;
+            /**
+             * Name
+             * @default null
+             */
+            name: string | null;
+            /**
+             * Shared
+             * @default null
+             */
+            shared: boolean | null;
+            /**
+             * Status
+             * @default null
+             */
+            status: string | null;
+        } & {
+            [key: string]: unknown;
+        };
+        /**
          * NewContainer
-         * @description What a container is made of; names are Zun's. `memory` is in MiB, `disk` in GiB, `cpu` in cores.
+         * @description What to create: core's `create`, field by field. `command` is one string (split as a shell splits it) or words;
+         *     `exposed_ports` are numbers, "53/udp" or Zun's object; `start` is whether it runs as soon as it is there.
          */
         NewContainer: {
             /**
@@ -1868,20 +2324,22 @@ export interface components {
              */
             auto_remove: boolean | null;
             /**
+             * Availability Zone
+             * @default null
+             */
+            availability_zone: string | null;
+            /**
              * Command
              * @default null
              */
-            command: string[] | string | null;
+            command: string | string[];
             /**
              * Cpu
              * @default null
              */
             cpu: number | null;
-            /**
-             * Device Profiles
-             * @default null
-             */
-            device_profiles: string[] | null;
+            /** Device Profiles */
+            device_profiles?: string[];
             /**
              * Disk
              * @default null
@@ -1894,17 +2352,28 @@ export interface components {
             entrypoint: string[] | null;
             /** Environment */
             environment?: {
-                [key: string]: string;
+                [key: string]: string | number | boolean;
             };
             /** Exposed Ports */
-            exposed_ports?: (number | string)[];
+            exposed_ports?: (number | string)[] | {
+                [key: string]: Record<string, never>;
+            };
             /**
-             * Hints
+             * Healthcheck
              * @default null
              */
-            hints: {
+            healthcheck: {
                 [key: string]: unknown;
             } | null;
+            /** Hints */
+            hints?: {
+                [key: string]: unknown;
+            };
+            /**
+             * Host
+             * @default null
+             */
+            host: string | null;
             /**
              * Hostname
              * @default null
@@ -1913,38 +2382,49 @@ export interface components {
             /** Image */
             image: string;
             /**
+             * Image Driver
+             * @default null
+             */
+            image_driver: string | null;
+            /**
+             * Image Pull Policy
+             * @default null
+             */
+            image_pull_policy: string | null;
+            /**
              * Interactive
              * @default null
              */
             interactive: boolean | null;
-            /**
-             * Labels
-             * @default null
-             */
-            labels: {
+            /** Labels */
+            labels?: {
                 [key: string]: string;
-            } | null;
+            };
             /**
              * Memory
              * @default null
              */
             memory: number | null;
-            /**
-             * Mounts
-             * @default null
-             */
-            mounts: {
+            /** Mounts */
+            mounts?: {
                 [key: string]: unknown;
-            }[] | null;
+            }[];
             /** Name */
             name: string;
+            /** Nets */
+            nets?: {
+                [key: string]: unknown;
+            }[];
             /**
-             * Nets
+             * Privileged
              * @default null
              */
-            nets: {
-                [key: string]: unknown;
-            }[] | null;
+            privileged: boolean | null;
+            /**
+             * Registry
+             * @default null
+             */
+            registry: string | null;
             /**
              * Reservation Id
              * @default null
@@ -1962,11 +2442,8 @@ export interface components {
              * @default null
              */
             runtime: string | null;
-            /**
-             * Security Groups
-             * @default null
-             */
-            security_groups: string[] | null;
+            /** Security Groups */
+            security_groups?: string[];
             /**
              * Start
              * @default true
@@ -2040,14 +2517,12 @@ export interface components {
             titles: string[];
         };
         /**
-         * ProfileList
-         * @description Device profiles by name with the resources each asks for.
+         * ProjectList
+         * @description Names of the projects that one may log in to. `reason` says why none is told.
          */
-        ProfileList: {
-            /** Profiles */
-            profiles: {
-                [key: string]: unknown;
-            };
+        ProjectList: {
+            /** Projects */
+            projects: string[];
             /**
              * Reason
              * @default
@@ -2055,16 +2530,8 @@ export interface components {
             reason: string;
         };
         /**
-         * ProjectList
-         * @description Names of the projects that one may log in to.
-         */
-        ProjectList: {
-            /** Projects */
-            projects: string[];
-        };
-        /**
          * Quota
-         * @description `limit` -1 is no limit; null where the site does not tell.
+         * @description A limit of the project; None: there is none. `in_use` is None where the site does not tell.
          */
         Quota: {
             /** In Use */
@@ -2073,10 +2540,10 @@ export interface components {
             limit: number | null;
         };
         /**
-         * QuotaList
-         * @description The project's quotas by resource. `reason` says why there are none to see.
+         * Quotas
+         * @description Limits and use by resource.
          */
-        QuotaList: {
+        Quotas: {
             /** Quotas */
             quotas: {
                 [key: string]: components["schemas"]["Quota"];
@@ -2088,10 +2555,10 @@ export interface components {
             reason: string;
         };
         /**
-         * Rebuilding
-         * @description Another image, or null for the same.
+         * Rebuild
+         * @description Another image; none means the one that it has.
          */
-        Rebuilding: {
+        Rebuild: {
             /**
              * Image
              * @default null
@@ -2135,17 +2602,32 @@ export interface components {
         };
         /**
          * Released
-         * @description Whether there was such a floating IP.
+         * @description Whether the project still had it.
          */
         Released: {
             /** Released */
             released: boolean;
         };
         /**
-         * Renaming
-         * @description The new name.
+         * Remark
+         * @description About one field ("": about all), as sentences.
          */
-        Renaming: {
+        Remark: {
+            /** Field */
+            field: string;
+            /**
+             * Hint
+             * @default
+             */
+            hint: string;
+            /** Message */
+            message: string;
+        };
+        /**
+         * Rename
+         * @description Another name.
+         */
+        Rename: {
             /** Name */
             name: string;
         };
@@ -2193,29 +2675,50 @@ export interface components {
             [key: string]: unknown;
         };
         /**
-         * ReservationList
-         * @description The project's leases, and the reservations of them that can be used now.
-         */
-        ReservationList: {
-            /** Leases */
-            leases: components["schemas"]["Lease"][];
-            /** Needed */
-            needed: boolean;
-            /** Standing */
-            standing: string | null;
-            /** Usable */
-            usable: components["schemas"]["UsableReservation"][];
-        };
-        /**
          * Sample
-         * @description A measurement; null where the site has none yet.
+         * @description A measurement; null where the site has none yet, and then `reason` says so.
          */
         Sample: {
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
             stats: components["schemas"]["Stats"] | null;
         };
         /**
+         * SearchReply
+         * @description Lines that match, and `total`, how many there are in all. `complete` false: the regular expression took too long,
+         *     and lines before number `searched` only were looked at. `cursor` goes on from here, null at the end.
+         */
+        SearchReply: {
+            /** Complete */
+            complete: boolean;
+            /** Cursor */
+            cursor: number | null;
+            /** First */
+            first: number;
+            /** Lines */
+            lines: [
+                number,
+                string,
+                string | null,
+                string,
+                number,
+                string | null
+            ][];
+            /** Next */
+            next: number;
+            /** @default null */
+            problem: components["schemas"]["Problem"] | null;
+            /** Searched */
+            searched: number;
+            /** Total */
+            total: number;
+        };
+        /**
          * ShortCommand
-         * @description `timeout`: seconds until the command becomes a long one, at most 60; null: the site's own limit.
+         * @description `timeout`: seconds until the command becomes a long one, within the server's limit; null: what the site waits.
          */
         ShortCommand: {
             /** Command */
@@ -2225,17 +2728,6 @@ export interface components {
              * @default null
              */
             timeout: number | null;
-        };
-        /**
-         * Signal
-         * @description A signal by name (SIGTERM, TERM) or number.
-         */
-        Signal: {
-            /**
-             * Signal
-             * @default SIGKILL
-             */
-            signal: string;
         };
         /**
          * SiteDetail
@@ -2267,7 +2759,9 @@ export interface components {
         };
         /**
          * SiteEntry
-         * @description A site that can be named. `name` is what routes take; `used` says whether `default` means it by choice.
+         * @description A site. `name` is what routes take; it is "default" for one that has no name of its own (`title` tells it then).
+         *
+         *     `used` says whether `default` means it.
          */
         SiteEntry: {
             /** Auth Url */
@@ -2279,15 +2773,17 @@ export interface components {
             name: string;
             /** Source */
             source: string;
+            /** Title */
+            title: string;
             /** Used */
             used: boolean;
         };
         /**
          * SiteList
-         * @description The sites that can be named, and how the one in use (`default`) does.
+         * @description The sites that can be used, and which of them `default` is.
          */
         SiteList: {
-            default: components["schemas"]["LoginReport"];
+            default: components["schemas"]["DefaultSite"];
             /** Sites */
             sites: components["schemas"]["SiteEntry"][];
         };
@@ -2663,16 +3159,41 @@ export interface components {
         };
         /**
          * UsableReservation
-         * @description A reservation that a container can be created with now. `seconds_left` until its lease ends.
+         * @description A reservation that a container can be created with now. `seconds_left` is None where it does not end.
          */
         UsableReservation: {
-            /** Lease Id */
-            lease_id: string;
-            /** Lease Name */
+            /**
+             * Ends
+             * @default null
+             */
+            ends: string | null;
+            /** Id */
+            id: string;
+            /**
+             * Lease Id
+             * @default null
+             */
+            lease_id: string | null;
+            /**
+             * Lease Name
+             * @default null
+             */
             lease_name: string | null;
-            reservation: components["schemas"]["Reservation"];
-            /** Seconds Left */
+            /**
+             * Resource Properties
+             * @default null
+             */
+            resource_properties: string | null;
+            /**
+             * Seconds Left
+             * @default null
+             */
             seconds_left: number | null;
+            /**
+             * Standing
+             * @default false
+             */
+            standing: boolean;
         };
         /**
          * WriteBody
@@ -2706,12 +3227,53 @@ export interface components {
             path: string;
         };
         /**
-         * ZoneList
+         * Zones
          * @description Names of the availability zones.
          */
-        ZoneList: {
+        Zones: {
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
             /** Zones */
             zones: string[];
+        };
+        /**
+         * Address
+         * @description A floating IP's address.
+         */
+        chi_edge_lab__server__api__floating_ips__Address: {
+            /** Address */
+            address: string;
+        };
+        /**
+         * Address
+         * @description One fixed address of a container; `port` is the Neutron port's id (null on some k8s rows).
+         */
+        chi_edge_lab__zun__models__Address: {
+            /**
+             * Addr
+             * @default null
+             */
+            addr: string | null;
+            /**
+             * Port
+             * @default null
+             */
+            port: string | null;
+            /**
+             * Subnet Id
+             * @default null
+             */
+            subnet_id: string | null;
+            /**
+             * Version
+             * @default null
+             */
+            version: number | null;
+        } & {
+            [key: string]: unknown;
         };
     };
     responses: {
@@ -2804,9 +3366,7 @@ export interface components {
 }
 export type Action = components['schemas']['Action'];
 export type ActionEvent = components['schemas']['ActionEvent'];
-export type AddressOutput = components['schemas']['Address-Output'];
-export type Attached = components['schemas']['Attached'];
-export type Attachment = components['schemas']['Attachment'];
+export type Association = components['schemas']['Association'];
 export type Capabilities = components['schemas']['Capabilities'];
 export type Capability = components['schemas']['Capability'];
 export type Choice = components['schemas']['Choice'];
@@ -2815,47 +3375,59 @@ export type Commit = components['schemas']['Commit'];
 export type Committed = components['schemas']['Committed'];
 export type Container = components['schemas']['Container'];
 export type ContainerList = components['schemas']['ContainerList'];
+export type ContainerNetwork = components['schemas']['ContainerNetwork'];
+export type ContainerNetworks = components['schemas']['ContainerNetworks'];
 export type ContainerRequest = components['schemas']['ContainerRequest'];
+export type DefaultSite = components['schemas']['DefaultSite'];
+export type Deletion = components['schemas']['Deletion'];
+export type DeviceProfiles = components['schemas']['DeviceProfiles'];
 export type Draft = components['schemas']['Draft'];
 export type DraftReport = components['schemas']['DraftReport'];
 export type ExecList = components['schemas']['ExecList'];
 export type ExecReport = components['schemas']['ExecReport'];
 export type ExecRequest = components['schemas']['ExecRequest'];
-export type FieldProblem = components['schemas']['FieldProblem'];
 export type FileContent = components['schemas']['FileContent'];
 export type FileEntry = components['schemas']['FileEntry'];
-export type FindingEntry = components['schemas']['FindingEntry'];
+export type Finding = components['schemas']['Finding'];
 export type Findings = components['schemas']['Findings'];
+export type FixedAddress = components['schemas']['FixedAddress'];
 export type FloatingIp = components['schemas']['FloatingIP'];
-export type FloatingIpList = components['schemas']['FloatingIPList'];
+export type FloatingIPs = components['schemas']['FloatingIPs'];
 export type Folder = components['schemas']['Folder'];
 export type FolderBody = components['schemas']['FolderBody'];
 export type Grace = components['schemas']['Grace'];
 export type History = components['schemas']['History'];
 export type Image = components['schemas']['Image'];
-export type ImageList = components['schemas']['ImageList'];
+export type Images = components['schemas']['Images'];
+export type Kill = components['schemas']['Kill'];
 export type Lease = components['schemas']['Lease'];
+export type Leases = components['schemas']['Leases'];
+export type LogLines = components['schemas']['LogLines'];
+export type LogPage = components['schemas']['LogPage'];
+export type LogState = components['schemas']['LogState'];
 export type LoginReport = components['schemas']['LoginReport'];
+export type LogsRequest = components['schemas']['LogsRequest'];
 export type MoveBody = components['schemas']['MoveBody'];
+export type Networks = components['schemas']['Networks'];
+export type NeutronNetwork = components['schemas']['NeutronNetwork'];
 export type NewContainer = components['schemas']['NewContainer'];
 export type NewTerminal = components['schemas']['NewTerminal'];
 export type Problem = components['schemas']['Problem'];
 export type Processes = components['schemas']['Processes'];
-export type ProfileList = components['schemas']['ProfileList'];
 export type ProjectList = components['schemas']['ProjectList'];
 export type Quota = components['schemas']['Quota'];
-export type QuotaList = components['schemas']['QuotaList'];
-export type Rebuilding = components['schemas']['Rebuilding'];
+export type Quotas = components['schemas']['Quotas'];
+export type Rebuild = components['schemas']['Rebuild'];
 export type ReceivedFile = components['schemas']['ReceivedFile'];
 export type RecordingEntry = components['schemas']['RecordingEntry'];
 export type RecordingList = components['schemas']['RecordingList'];
 export type Released = components['schemas']['Released'];
-export type Renaming = components['schemas']['Renaming'];
+export type Remark = components['schemas']['Remark'];
+export type Rename = components['schemas']['Rename'];
 export type Reservation = components['schemas']['Reservation'];
-export type ReservationList = components['schemas']['ReservationList'];
 export type Sample = components['schemas']['Sample'];
+export type SearchReply = components['schemas']['SearchReply'];
 export type ShortCommand = components['schemas']['ShortCommand'];
-export type Signal = components['schemas']['Signal'];
 export type SiteDetail = components['schemas']['SiteDetail'];
 export type SiteEntry = components['schemas']['SiteEntry'];
 export type SiteList = components['schemas']['SiteList'];
@@ -2875,7 +3447,9 @@ export type Unsubscribe = components['schemas']['Unsubscribe'];
 export type UploadFile = components['schemas']['UploadFile'];
 export type UsableReservation = components['schemas']['UsableReservation'];
 export type WriteBody = components['schemas']['WriteBody'];
-export type ZoneList = components['schemas']['ZoneList'];
+export type Zones = components['schemas']['Zones'];
+export type ChiEdgeLabServerApiFloatingIpsAddress = components['schemas']['chi_edge_lab__server__api__floating_ips__Address'];
+export type ChiEdgeLabZunModelsAddress = components['schemas']['chi_edge_lab__zun__models__Address'];
 export type Response400 = components['responses']['400'];
 export type Response403 = components['responses']['403'];
 export type Response404 = components['responses']['404'];
@@ -2900,13 +3474,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Say which site and project `default` means, for this server; logs in to it. */
+            /** @description Say which site and project `default` means, for all who use this server; nothing is sent. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["LoginReport"];
+                    "application/json": components["schemas"]["DefaultSite"];
                 };
             };
             400: components["responses"]["400"];
@@ -2960,7 +3534,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The long commands of this server. */
+            /** @description The long commands of this server, those that have just ended among them. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3195,7 +3769,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The sites that can be named; nothing is sent to them. */
+            /** @description The sites that can be used, and how logging in to them went; nothing is sent to them. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3260,7 +3834,7 @@ export interface operations {
             };
         };
     };
-    list_zones: {
+    list_availability_zones: {
         parameters: {
             query?: {
                 /** @description The project's name; the credentials' own where it is left out. */
@@ -3274,13 +3848,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The site's availability zones. */
+            /** @description Where containers can be placed. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ZoneList"];
+                    "application/json": components["schemas"]["Zones"];
                 };
             };
             400: components["responses"]["400"];
@@ -3351,6 +3925,7 @@ export interface operations {
             query?: {
                 /** @description The project's name; the credentials' own where it is left out. */
                 project?: string;
+                status?: string | null;
             };
             header?: never;
             path: {
@@ -3407,7 +3982,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Create a container, and start it unless told otherwise; answers as soon as the site has taken it. */
+            /** @description Create a container; it is still being made when this answers. The same twice within two seconds is one. */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -3488,7 +4063,7 @@ export interface operations {
             query?: {
                 /** @description The project's name; the credentials' own where it is left out. */
                 project?: string;
-                reveal?: "" | "environment";
+                reveal?: "environment" | null;
             };
             header?: never;
             path: {
@@ -3499,7 +4074,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description One container as the site shows it now. */
+            /** @description One container as the site shows it; the values of its environment variables only when asked for. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3543,12 +4118,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Delete a container in whatever state it is; answers as soon as the site has taken it. */
+            /** @description Delete a container in whatever state it is; it goes a moment later. */
             202: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Deletion"];
+                };
             };
             400: components["responses"]["400"];
             403: components["responses"]["403"];
@@ -3585,7 +4162,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Renaming"];
+                "application/json": components["schemas"]["Rename"];
             };
         };
         responses: {
@@ -3682,7 +4259,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Make an image of a container's files. */
+            /** @description Make an image of a container. */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -3711,7 +4288,7 @@ export interface operations {
             };
         };
     };
-    container_diagnostics: {
+    get_container_diagnostics: {
         parameters: {
             query?: {
                 /** @description The project's name; the credentials' own where it is left out. */
@@ -3726,7 +4303,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description A zip of what is known of a container and its site, without secrets. */
+            /** @description A zip about the server, a site and one of its containers. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4269,6 +4846,50 @@ export interface operations {
             };
         };
     };
+    list_container_floating_ips: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The floating IPs bound to a container. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FloatingIPs"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     attach_floating_ip: {
         parameters: {
             query?: {
@@ -4284,18 +4905,61 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                "application/json": components["schemas"]["Attachment"];
+                "application/json": components["schemas"]["Association"];
             };
         };
         responses: {
-            /** @description Bind a floating IP to the container. */
+            /** @description Bind a floating IP to a container; waits some seconds for it to have a network port. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Attached"];
+                    "application/json": components["schemas"]["chi_edge_lab__server__api__floating_ips__Address"];
                 };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    detach_floating_ip: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+                address: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Unbind a floating IP from a container; it stays the project's. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             400: components["responses"]["400"];
             403: components["responses"]["403"];
@@ -4332,7 +4996,7 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                "application/json": components["schemas"]["Signal"];
+                "application/json": components["schemas"]["Kill"];
             };
         };
         responses: {
@@ -4341,7 +5005,201 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Container"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_logs: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+                tail?: number;
+                before?: number | null;
+                after?: number | null;
+                since?: string | null;
+                limit?: number;
+                timestamps?: boolean;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Lines of a container's log, as far back as the server keeps them. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LogPage"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    download_logs: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+                timestamps?: boolean;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A container's log as a text file, as far back as the server keeps it. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    search_logs: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+                query?: string;
+                case?: boolean;
+                word?: boolean;
+                regex?: boolean;
+                inverse?: boolean;
+                level?: string;
+                limit?: number;
+                cursor?: number | null;
+                backward?: boolean;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Search a container's log, as far back as the server keeps it. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SearchReply"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_container_networks: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+                uuid: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The networks a container is on. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ContainerNetworks"];
+                };
             };
             400: components["responses"]["400"];
             403: components["responses"]["403"];
@@ -4383,7 +5241,9 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Container"];
+                };
             };
             400: components["responses"]["400"];
             403: components["responses"]["403"];
@@ -4420,7 +5280,7 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                "application/json": components["schemas"]["Rebuilding"];
+                "application/json": components["schemas"]["Rebuild"];
             };
         };
         responses: {
@@ -4429,7 +5289,9 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Container"];
+                };
             };
             400: components["responses"]["400"];
             403: components["responses"]["403"];
@@ -4475,7 +5337,9 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Container"];
+                };
             };
             400: components["responses"]["400"];
             403: components["responses"]["403"];
@@ -4512,12 +5376,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Start a container. */
+            /** @description Start a container; nothing to do when it runs. */
             202: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Container"];
+                };
             };
             400: components["responses"]["400"];
             403: components["responses"]["403"];
@@ -4602,12 +5468,14 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Stop a container. */
+            /** @description Stop a container; nothing to do when it has stopped. */
             202: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Container"];
+                };
             };
             400: components["responses"]["400"];
             403: components["responses"]["403"];
@@ -4682,6 +5550,7 @@ export interface operations {
             query?: {
                 /** @description The project's name; the credentials' own where it is left out. */
                 project?: string;
+                ps_args?: string | null;
             };
             header?: never;
             path: {
@@ -4789,7 +5658,9 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Container"];
+                };
             };
             400: components["responses"]["400"];
             403: components["responses"]["403"];
@@ -4825,13 +5696,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Device profiles, where the site has them. */
+            /** @description The devices that a container can ask for. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ProfileList"];
+                    "application/json": components["schemas"]["DeviceProfiles"];
                 };
             };
             400: components["responses"]["400"];
@@ -4854,7 +5725,7 @@ export interface operations {
             };
         };
     };
-    site_diagnostics: {
+    get_site_diagnostics: {
         parameters: {
             query?: {
                 /** @description The project's name; the credentials' own where it is left out. */
@@ -4868,7 +5739,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description A zip of what is known of the site, without secrets. */
+            /** @description A zip about the server and a site, also where the site does not answer. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4954,13 +5825,56 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The project's floating IPs. */
+            /** @description The project's floating IPs, bound or not. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["FloatingIPList"];
+                    "application/json": components["schemas"]["FloatingIPs"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    allocate_floating_ip: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Allocate a new floating IP. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FloatingIP"];
                 };
             };
             400: components["responses"]["400"];
@@ -4985,50 +5899,6 @@ export interface operations {
     };
     release_floating_ip: {
         parameters: {
-            query: {
-                /** @description The project's name; the credentials' own where it is left out. */
-                project?: string;
-                address: string;
-            };
-            header?: never;
-            path: {
-                site: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Give a floating IP back to the site. */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Released"];
-                };
-            };
-            400: components["responses"]["400"];
-            403: components["responses"]["403"];
-            404: components["responses"]["404"];
-            409: components["responses"]["409"];
-            424: components["responses"]["424"];
-            429: components["responses"]["429"];
-            502: components["responses"]["502"];
-            503: components["responses"]["503"];
-            504: components["responses"]["504"];
-            /** @description Something else went wrong. */
-            default: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    detach_floating_ip: {
-        parameters: {
             query?: {
                 /** @description The project's name; the credentials' own where it is left out. */
                 project?: string;
@@ -5036,21 +5906,20 @@ export interface operations {
             header?: never;
             path: {
                 site: string;
+                address: string;
             };
             cookie?: never;
         };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["Attached"];
-            };
-        };
+        requestBody?: never;
         responses: {
-            /** @description Unbind a floating IP; it stays the project's. */
-            204: {
+            /** @description Give a floating IP back to the site, bound or not. */
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Released"];
+                };
             };
             400: components["responses"]["400"];
             403: components["responses"]["403"];
@@ -5086,13 +5955,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The images that the site's hosts have. */
+            /** @description The images on the site's hosts, or what to do where it does not list them. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ImageList"];
+                    "application/json": components["schemas"]["Images"];
                 };
             };
             400: components["responses"]["400"];
@@ -5158,6 +6027,49 @@ export interface operations {
             };
         };
     };
+    list_networks: {
+        parameters: {
+            query?: {
+                /** @description The project's name; the credentials' own where it is left out. */
+                project?: string;
+            };
+            header?: never;
+            path: {
+                site: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The networks of the project, and which floating IPs come from. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Networks"];
+                };
+            };
+            400: components["responses"]["400"];
+            403: components["responses"]["403"];
+            404: components["responses"]["404"];
+            409: components["responses"]["409"];
+            424: components["responses"]["424"];
+            429: components["responses"]["429"];
+            502: components["responses"]["502"];
+            503: components["responses"]["503"];
+            504: components["responses"]["504"];
+            /** @description Something else went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_projects: {
         parameters: {
             query?: {
@@ -5201,7 +6113,7 @@ export interface operations {
             };
         };
     };
-    list_quotas: {
+    get_quotas: {
         parameters: {
             query?: {
                 /** @description The project's name; the credentials' own where it is left out. */
@@ -5215,13 +6127,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description What the project may use and uses. */
+            /** @description The project's limits and what it uses of them. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["QuotaList"];
+                    "application/json": components["schemas"]["Quotas"];
                 };
             };
             400: components["responses"]["400"];
@@ -5305,7 +6217,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ReservationList"];
+                    "application/json": components["schemas"]["Leases"];
                 };
             };
             400: components["responses"]["400"];
