@@ -73,7 +73,7 @@ def allow(site: LocalSite) -> None:
 
 
 def measured(zun: Any, lab: LabServer, *, changing: bool = False) -> Row:
-    """Both in turn, so that whatever else the machine does hits both. `changing`: one container is renamed each time."""
+    """Both in turn, so that what else the machine does hits both. `changing`: a container is renamed each time."""
     one = zun.containers.list()[0].uuid
     browser = requests.Session()
     browser.headers["Authorization"] = f"token {lab.token}"
