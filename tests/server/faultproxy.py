@@ -293,7 +293,9 @@ async def _tunnel(
 
 async def _closed(writer: asyncio.StreamWriter) -> None:
     """Until the connection is closed; one that does not end is cut."""
-    with contextlib.suppress(OSError, asyncio.TimeoutError):  # that it ended in an error may be just what was wanted
+    with contextlib.suppress(
+        OSError, asyncio.TimeoutError
+    ):  # that it ended in an error may be just what was wanted
         try:
             await asyncio.wait_for(writer.wait_closed(), 2)
         finally:
