@@ -40,7 +40,7 @@ class Audit:
 
     def __init__(self, event_logger: Any) -> None:
         self._logger = event_logger
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # where jupyter_events runs its listeners
         self._lock = threading.Lock()
         self._complained: set[str] = set()
         self._properties: dict[str, frozenset[str]] = {}
@@ -50,8 +50,11 @@ class Audit:
             if event_logger is not None and schema["$id"] not in event_logger.schemas:
                 event_logger.register_event_schema(schema)
 
+        with contextlib.suppress(RuntimeError):  # made before the loop runs, as a server of its own process does
+            self.start()
+
     def start(self) -> None:
-        """On the loop: from now on events are told there, where jupyter_events runs its listeners."""
+        """On the loop: from now on events are told there."""
         self._loop = asyncio.get_running_loop()
 
     def emit(self, event: Event | str, call: Call, data: Mapping[str, Any]) -> None:

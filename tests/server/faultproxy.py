@@ -293,12 +293,13 @@ async def _tunnel(
 
 async def _closed(writer: asyncio.StreamWriter) -> None:
     """Until the connection is closed; one that does not end is cut."""
-    try:
-        await asyncio.wait_for(writer.wait_closed(), 2)
-    except asyncio.TimeoutError:
-        writer.transport.abort()
-    except OSError:
-        return  # it ended in an error, as it was to
+    with contextlib.suppress(
+        OSError, asyncio.TimeoutError
+    ):  # that it ended in an error may be just what was wanted
+        try:
+            await asyncio.wait_for(writer.wait_closed(), 2)
+        finally:
+            writer.transport.abort()
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

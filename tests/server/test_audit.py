@@ -17,6 +17,8 @@ from jupyter_events import EventLogger
 
 from chi_edge_lab.server.audit import SCHEMAS, Audit, schema_id
 from chi_edge_lab.server.sites import SiteClients
+from tests.server.asking import Raw
+from tests.server.journey import SECRET, Journey
 
 EVENTS = ["container-create", "container-delete", "download", "exec", "terminal-open", "upload"]
 UUID = "01234567-89ab-cdef-0123-456789abcdef"
@@ -156,3 +158,36 @@ def test_without_an_event_logger_it_does_nothing() -> None:
 
 async def test_a_jupyter_server_knows_the_events(jp_serverapp: Any, api: Any) -> None:
     assert {schema_id(event) for event in EVENTS} <= set(jp_serverapp.event_logger.schemas.schema_ids)
+
+
+async def test_a_whole_journey_is_told(
+    jp_serverapp: Any,
+    http_server_client: Any,
+    jp_base_url: str,
+    jp_auth_header: dict[str, str],
+    site: str,
+    unique: str,
+) -> None:
+    ear = Ear()
+    for event in EVENTS:
+        jp_serverapp.event_logger.add_listener(schema_id=schema_id(event), listener=ear)
+    journey = Journey(Raw(http_server_client, jp_base_url), jp_auth_header, site)
+    await journey.make(unique)
+    await journey.work()
+    await journey.leave()
+    await journey.until("/status", lambda _: len({name for name, _ in ear.heard}) == len(EVENTS))
+    told = {event: [data for name, data in ear.heard if name == schema_id(event)] for event in EVENTS}
+    for facts in (one for kind in told.values() for one in kind):
+        assert (facts["site"], facts["uuid"], facts["name"]) == (site, journey.uuid, unique)
+        assert facts["user"]
+    assert [one["image"] for one in told["container-create"]] == ["busybox"]
+    assert [one["command"] for one in told["exec"]] == ["echo hello", "sleep 600"]
+    assert told["terminal-open"][0]["terminal"] == journey.ids["terminals"]
+    assert [(one["path"], one["bytes"], one["outcome"]) for one in told["upload"]] == [
+        ("/tmp/up.txt", 5, "ok")
+    ]
+    assert {(one["path"], one["bytes"], one["outcome"]) for one in told["download"]} == {
+        ("/tmp/up.txt", 5, "ok")
+    }
+    assert len(told["container-delete"]) == 1
+    assert SECRET not in json.dumps(ear.heard)

@@ -63,7 +63,7 @@ async def open_terminal(call: Call, body: NewTerminal) -> TerminalReport:
     session = await call.services.terminals.create(
         call, command=body.command, user=body.user, rows=body.rows, cols=body.cols
     )
-    call.audit("terminal-open", terminal=session.name, command=body.command)
+    call.audit("terminal-open", terminal=session.id, name=session.name, command=body.command)
     return report(session)
 
 
