@@ -50,7 +50,9 @@ class Audit:
             if event_logger is not None and schema["$id"] not in event_logger.schemas:
                 event_logger.register_event_schema(schema)
 
-        with contextlib.suppress(RuntimeError):  # made before the loop runs, as a server of its own process does
+        with contextlib.suppress(
+            RuntimeError
+        ):  # made before the loop runs, as a server of its own process does
             self.start()
 
     def start(self) -> None:
