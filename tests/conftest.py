@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import pathlib
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +15,11 @@ from chi_edge_lab.local.engines.docker import DockerEngine
 from chi_edge_lab.local.engines.docker.daemon import find_daemon
 
 pytest_plugins = ["pytest_jupyter.jupyter_server"]  # pytest takes plugins from the topmost conftest alone
+
+
+def pytest_configure() -> None:
+    """Ctrl-C works in the tests' own processes, also where a shell has started this run in the background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @functools.cache

